@@ -1,0 +1,1 @@
+"""An embedded AWS world: a pool, a table, a trigger and its logs, made from one seed."""

@@ -1,1 +1,25 @@
-"""Pooltable: who signed up and never reached your database, why, and one click to put it right."""
+"""Pooltable: who signed up and never reached your database, why, and one click to put it right.
+
+The map: sources (``aws``) -> ``snapshot`` -> ``reconcile`` -> pages (``ui``), command line (``cli``) and notebooks;
+and back by one door: finding -> ``plan`` -> ``repair``, with the ``journal`` first. ``environment`` holds one pool's
+ends of it together; ``demo`` is a whole AWS world to try it on; ``trigger`` is the Lambda itself and stands alone.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lib.environment import Environment
+
+__all__ = ["connect"]
+
+
+def connect(name: str | None = None) -> "Environment":
+    """Open an environment of ``pooltable.toml``, or ``demo``; without a name, the only one there is.
+
+    Raises ``ConfigError`` when the name or the configuration is wrong. Nothing is read from AWS yet.
+    """
+    from lib import config, environment
+    from lib.demo import world
+
+    loaded = config.load()
+    return environment.Environment(loaded, world.resolved(loaded.settings(name), loaded.home))

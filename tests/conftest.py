@@ -1,0 +1,26 @@
+"""What every test runs under: no network but loopback, no AWS settings but its own, state in its own folder."""
+
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+GUARD = Path(__file__).parent / "guard"
+runpy.run_path(str(GUARD / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+for _name in [name for name in os.environ if name.startswith(("AWS_", "POOLTABLE_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A POOLTABLE_HOME of the test's own; the working directory is empty, so no pooltable.toml is found."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POOLTABLE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"

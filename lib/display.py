@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 # Only what cannot stand unquoted in an address ends it: masking a letter too many is better than one too few.
-_ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>()\[\]{},;:]+)@[^\s@"'<>()\[\]{},;:]+""")
+_ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>()\[\],;:]+)@[^\s@"'<>()\[\]{},;:]+""")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\x00")
 
 

@@ -142,6 +142,8 @@ def _advice(code: str, status: int, message: str, action: str, profile: str | No
         return f"AWS asks for fewer requests ({code}), also after retries. Try again in a few minutes"
     if code in _MISSING_CODES:
         return f"it does not exist in this account and region ({code}). Check its name, the region and the profile"
+    if code == "ConditionalCheckFailedException":
+        return f"it is not as it was when it was read ({code}). Refresh, then plan again"
     if status >= 500:
         return f"the service failed ({status} {quoted(code)}), also after retries. Try again in a few minutes"
     return f"{quoted(code)}: {quoted(message) or 'no reason given'}"

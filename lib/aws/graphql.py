@@ -1,0 +1,186 @@
+"""The AppSync API, called by hand: botocore knows its control plane only."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+from lib.aws.errors import quoted
+from lib.aws.session import Aws
+from lib.config import is_loopback
+from lib.model import AwsError, CredentialsError
+
+ACTION = "appsync:GraphQL"
+FIELDS = ("id", "email", "createdAt", "updatedAt")
+VERSION_FIELDS = ("_version", "_lastChangedAt", "_deleted")
+
+# Refused before anything was written; any other error of a mutation may come from after the write.
+_NOT_DONE = {
+    "DynamoDB:ConditionalCheckFailedException",
+    "ConditionalCheckFailedException",
+    "ConflictUnhandled",
+    "Unauthorized",
+    "UnauthorizedException",
+    "ValidationError",
+    "BadRequestException",
+    "MalformedHttpRequestException",
+}
+_HOST_REGION = re.compile(r"\.appsync-api\.([\w-]+)\.")
+
+
+class Api:
+    """The GraphQL API of the app, with an API key, else signed with the caller's credentials.
+
+    ``fields`` are selected in every answer, with the version fields where ``versioned``: a client of DataStore
+    takes an update only from a mutation that selected them all.
+    """
+
+    def __init__(
+        self, aws: Aws, url: str, key: str | None, *, fields: Sequence[str] = FIELDS, versioned: bool = False
+    ) -> None:
+        self.url = url
+        self._aws = aws
+        self._key = key
+        self._selection = " ".join(dict.fromkeys([*fields, *(VERSION_FIELDS if versioned else ())]))
+        proxies = {} if is_loopback(url) else get_environ_proxies(url)
+        # This session never retries: only reading back can tell what became of a mutation without an answer.
+        self._http = URLLib3Session(timeout=(3, 10), proxies=proxies)
+
+    def execute(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the answer's data; raise ``AwsError`` whatever the HTTP status when it holds an error.
+
+        ``code`` is AppSync's errorType. A refused key or signature is a ``CredentialsError``.
+        """
+        writes = query.lstrip().startswith("mutation")
+        request = self._request(json.dumps({"query": query, "variables": dict(variables or {})}))
+        with self._aws.calling(f"call {self._host}", action="appsync:GraphQL"):
+            response = self._http.send(request.prepare())
+        status = int(response.status_code)
+        try:
+            answer = json.loads(response.content)
+        except ValueError:
+            answer = None
+        data = self._checked(status, answer if isinstance(answer, dict) else {}, writes)
+        return data
+
+    def create(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a User and return its record; an id that exists is refused (a ConditionalCheckFailedException)."""
+        return self._mutate("createUser", "CreateUserInput", row, None)
+
+    def get(self, id: str) -> dict[str, Any] | None:
+        """Return the record of one User, a soft-deleted one too, or None."""
+        data = self.execute(f"query GetUser($id: ID!) {{ getUser(id: $id) {{ {self._selection} }} }}", {"id": id})
+        found: dict[str, Any] | None = data.get("getUser")
+        return found
+
+    def update(
+        self, row: Mapping[str, Any], version: int | None = None, condition: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Update the User named by ``row["id"]`` and return its record.
+
+        Under AUTOMERGE a stale ``version`` is merged without an error: pass the fields' old values as ``condition``
+        (see ``holding``) and compare the returned record.
+        """
+        return self._mutate("updateUser", "UpdateUserInput", _versioned(row, version), condition)
+
+    def delete(self, id: str, version: int | None = None, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Delete a User and return its record; where the API is versioned it stays as a tombstone."""
+        return self._mutate("deleteUser", "DeleteUserInput", _versioned({"id": id}, version), condition)
+
+    def _mutate(
+        self, field: str, kind: str, row: Mapping[str, Any], condition: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        name = field[0].upper() + field[1:]
+        query = (
+            f"mutation {name}($input: {kind}!, $condition: ModelUserConditionInput) "
+            f"{{ {field}(input: $input, condition: $condition) {{ {self._selection} }} }}"
+        )
+        record = self.execute(query, {"input": dict(row), "condition": condition}).get(field)
+        if not isinstance(record, dict):
+            raise AwsError(
+                f"Cannot confirm {field} at {self._host}: it answered without an error and without the record. "
+                "Read the row back.",
+                action=ACTION,
+                code="NoRecord",
+                maybe_done=True,
+            )
+        return record
+
+    def _request(self, content: str) -> AWSRequest:
+        headers = {"content-type": "application/json"}
+        if self._key:
+            headers["x-api-key"] = self._key
+        request = AWSRequest("POST", self.url, headers=headers, data=content.encode())
+        if not self._key:
+            frozen = self._aws.credentials()
+            region = _HOST_REGION.search(self._host)
+            credentials = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+            SigV4Auth(credentials, "appsync", region.group(1) if region else self._aws.region).add_auth(request)
+        return request
+
+    def _checked(self, status: int, answer: dict[str, Any], writes: bool) -> dict[str, Any]:
+        errors = answer.get("errors")
+        data = answer.get("data")
+        if status == 200 and not errors and isinstance(data, dict):
+            return data
+        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+        code = str(first.get("errorType") or (f"HTTP {status}" if status != 200 else "GraphQLError"))
+        if status in (401, 403):
+            raise CredentialsError(f"Cannot call {self._host}: {self._refusal(code)}.", action=ACTION, code=code)
+        written = isinstance(data, dict) and any(data.values())
+        refused = (first and not written and code in _NOT_DONE) or 400 <= status < 500
+        said = quoted(first.get("message") or "an answer that is no GraphQL, such as a proxy's page")
+        raise AwsError(
+            f"Cannot call {self._host}: {quoted(code)}: {said}. {_advice(code, status)}.",
+            action=ACTION,
+            code=code,
+            maybe_done=writes and not refused,
+        )
+
+    def _refusal(self, code: str) -> str:
+        if self._key:
+            variable = re.sub(r"[^A-Z0-9]", "_", self._aws.settings.name.upper())
+            return f"it refuses the API key ({quoted(code)}), which may have expired. Set POOLTABLE_{variable}_API_KEY"
+        return (
+            f"it refuses the signature ({quoted(code)}). Use an API key, name the role in Amplify's "
+            'custom-roles.json, or set writer = "dynamodb"'
+        )
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+def holding(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mutation's `condition` that each field still has this value (None: is not there)."""
+    return {
+        "and": [
+            {name: {"attributeExists": False} if value is None else {"eq": value}} for name, value in values.items()
+        ]
+    }
+
+
+def _versioned(row: Mapping[str, Any], version: int | None) -> dict[str, Any]:
+    return dict(row) if version is None else {**row, "_version": version}
+
+
+def _advice(code: str, status: int) -> str:
+    if "ConditionalCheckFailed" in code or code == "ConflictUnhandled":
+        return "The row is not as it was when it was read: refresh, then plan again"
+    if code == "Unauthorized":
+        return (
+            "The caller may not do this: use an API key that may, name the role in Amplify's custom-roles.json, "
+            'or set writer = "dynamodb"'
+        )
+    if status == 429:
+        return "Try again in a few minutes"
+    if status >= 500 or status == 200:
+        return "Read the row back before trying again"
+    return "Check graphql_url"

@@ -13,9 +13,16 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError, graphql_sync
+from graphql import (
+    ExecutionResult,
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    graphql_sync,
+)
 from werkzeug.wrappers import Request, Response
 
 from lib.demo.user_model import FIELDS, Info, ResolverError, UserModel
@@ -147,7 +154,7 @@ class AppSync:
         result = graphql_sync(self._schema, query, resolvers, variable_values=variables, operation_name=operation)
         if any(isinstance(error, GraphQLSyntaxError) for error in result.errors or ()):
             return _errors(400, "MalformedHttpRequestException", "Unable to parse GraphQL query.")
-        return _json(_body(result))
+        return _json(_body(result, self._schema))
 
     def _key_accepted(self, request: Request) -> bool:
         api_key = self.keys.get(request.headers["x-api-key"])
@@ -237,16 +244,16 @@ def _refusing() -> dict[str, Callable[..., Any]]:
     return {name: refuse for names in FIELDS.values() for name in names}
 
 
-def _body(result: ExecutionResult) -> dict[str, Any]:
-    errors = {"errors": [_error(error) for error in result.errors]} if result.errors else {}
+def _body(result: ExecutionResult, schema: GraphQLSchema) -> dict[str, Any]:
+    errors = {"errors": [_error(error, schema) for error in result.errors]} if result.errors else {}
     return {"data": result.data} | errors
 
 
-def _error(error: GraphQLError) -> dict[str, Any]:
+def _error(error: GraphQLError, schema: GraphQLSchema) -> dict[str, Any]:
     places = [{"line": at.line, "column": at.column, "sourceName": None} for at in error.locations or ()]
     refusal = error.original_error
     if not isinstance(refusal, ResolverError):
-        return {"path": error.path, "locations": places or None, "message": _in_appsyncs_words(error.message)}
+        return {"path": error.path, "locations": places or None, "message": _in_appsyncs_words(error, schema)}
     return {
         "path": error.path,
         "data": refusal.row,
@@ -257,28 +264,21 @@ def _error(error: GraphQLError) -> dict[str, Any]:
     }
 
 
-def _in_appsyncs_words(message: str) -> str:
-    for pattern, words in _WORDS:
-        found = pattern.search(message)
-        if found:
-            return words.format(*found.groups())
-    return message
-
-
-_WORDS = (
-    (
-        re.compile(r"Cannot query field '(\w+)' on type '(\w+)'"),
-        "Validation error of type FieldUndefined: Field '{0}' in type '{1}' is undefined @ '{0}'",
-    ),
-    (
-        re.compile(r"Field '(\w+)' is not defined by type '(\w+)'"),
-        "The variables input contains a field name '{0}' that is not defined for input object type '{1}' ",
-    ),
-    (
-        re.compile(r"Cannot return null for non-nullable field (\w+)\.(\w+)"),
-        "Cannot return null for non-nullable type within parent '{0}' ({1})",
-    ),
-)
+def _in_appsyncs_words(error: GraphQLError, schema: GraphQLSchema) -> str:
+    if found := re.search(r"Cannot query field '(\w+)' on type '(\w+)'", error.message):
+        name, parent = found.groups()
+        return f"Validation error of type FieldUndefined: Field '{name}' in type '{parent}' is undefined @ '{name}'"
+    if found := re.search(r"value of type '(\w+)' not to include unknown field '(\w+)'", error.message):
+        wanted, name = found.groups()
+        return (
+            f"The variables input contains a field name '{name}' that is not defined for input object type '{wanted}' "
+        )
+    if found := re.search(r"Cannot return null for non-nullable field (\w+)\.(\w+)", error.message):
+        parent, name = found.groups()
+        declared = str(cast(GraphQLObjectType, schema.type_map[parent]).fields[name].type).rstrip("!")
+        path = "".join(f"/{step}" for step in error.path or ())
+        return f"Cannot return null for non-nullable type: '{declared}' within parent '{parent}' ({path})"
+    return error.message
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:

@@ -1,0 +1,158 @@
+"""One refresh: read the three sources, say how far each was read, and store what they show together."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib import logparse
+from lib.aws import discovery, logs, pool, table
+from lib.aws.session import Aws
+from lib.model import INVOCATIONS, ROWS, AwsError, Progress, Read, Source, Wiring, moment, now
+from lib.snapshot import Snapshot, Store
+
+# Lambda runs for 900 s at most, and CloudWatch may take an event some minutes late: what began before the last
+# read by more than this was whole in it.
+_LOOK_BACK = timedelta(hours=1)
+
+
+def refresh(
+    aws: Aws, store: Store, *, written: Iterable[tuple[str, datetime]] = (), progress: Progress | None = None
+) -> Snapshot:
+    """Read accounts, then rows, and the log beside them; store and return the snapshot.
+
+    ``written`` are the rows that the journal knows of, each with the time it was last read back. A source that could
+    not be read to its end does not raise: the snapshot is stored as incomplete, and says which one and why.
+    """
+    started_at = now()
+    wiring = discovery.discover(aws)
+    earlier = _latest_log(store, wiring)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="log") as beside:
+        log = beside.submit(_read_log, aws, wiring, earlier, progress)
+        accounts = pool.read_accounts(aws, progress)
+        rows = _read_rows(aws, wiring, accounts.table, progress)
+        invocations, log_from = log.result()
+    wiring = replace(
+        wiring,
+        versioned=wiring.versioned or _any(pc.is_valid(rows.table["version"])),
+        log_from=log_from,
+        keys=_known_keys(wiring, store),
+    )
+    return store.write(
+        accounts, rows, invocations, wiring=wiring, settings=aws.settings, started_at=started_at, written=written
+    )
+
+
+def _read_rows(aws: Aws, wiring: Wiring, accounts: pa.Table, progress: Progress | None) -> Read:
+    if wiring.table is None:
+        return _unread(ROWS, "The User table is not known. Set table for the environment in pooltable.toml.")
+    by_id = wiring.correlation in ("username", "sub")
+    # A scan may miss the newest writes. By id the few in question are read again below; otherwise all of it is.
+    rows = table.read_rows(aws, wiring.table, consistent=not by_id, progress=progress)
+    if not by_id or not rows.source.complete:
+        return rows
+    return _with_missing_rows(aws, wiring.table, rows, accounts[str(wiring.correlation)])
+
+
+def _with_missing_rows(aws: Aws, name: str, rows: Read, ids: pa.ChunkedArray) -> Read:
+    """Return the rows with those that only a strongly consistent read finds."""
+    missing = ids.filter(pc.invert(pc.is_in(ids, pc.unique(rows.table["id"])))).drop_null().unique().to_pylist()
+    try:
+        found = table.items(aws, name, missing)
+    except AwsError as error:
+        return Read(rows.table, replace(rows.source, complete=False, why_not=str(error)))
+    both = pa.concat_tables([rows.table, table.rows_of(found.values())])
+    return Read(both, replace(rows.source, count=both.num_rows, ended_at=now()))
+
+
+@dataclass(frozen=True)
+class _Log:
+    """The part of the log that an earlier refresh read without a gap."""
+
+    invocations: pa.Table
+    log_from: datetime
+    read_until: datetime
+
+
+def _latest_log(store: Store, wiring: Wiring) -> _Log | None:
+    for snapshot in store.newest_first():
+        source = snapshot.manifest["sources"]["invocations"]
+        log_from = snapshot.wiring.log_from
+        if source["complete"] and log_from and snapshot.wiring.log_groups == wiring.log_groups:
+            until = moment(source["started_at"])
+            assert until is not None
+            return _Log(snapshot.table("invocations"), log_from, until)
+    return None
+
+
+def _read_log(aws: Aws, wiring: Wiring, earlier: _Log | None, progress: Progress | None) -> tuple[Read, datetime]:
+    """Return the invocations still covered by evidence, and the time from which the log was read without a gap."""
+    started_at = now()
+    log_from = earlier.log_from if earlier else started_at - timedelta(days=aws.settings.log_days)
+    start = max(log_from, earlier.read_until - _LOOK_BACK) if earlier else log_from
+    if not wiring.log_groups:
+        why_not = "The trigger's log group is not known. Set log_group for the environment in pooltable.toml."
+        return _unread(INVOCATIONS, why_not), log_from
+    sources, parts = [], []
+    for position, group in enumerate(wiring.log_groups):
+        events, source = logs.read_events(aws, group, start, started_at, progress)
+        function = wiring.functions[position] if position < len(wiring.functions) else None
+        parts.append(_parsed(events, function, group, started_at))
+        sources.append(source)
+    invocations = pa.concat_tables(parts)
+    if earlier:
+        kept = _between(earlier.invocations, _evidence_start(wiring, log_from, started_at), start)
+        # One that began before the window shows its end again in it.
+        again = pc.is_in(invocations["request_id"], pc.drop_null(pc.unique(kept["request_id"])))
+        invocations = pa.concat_tables([kept, invocations.filter(pc.invert(again))])
+    return Read(invocations, _together(sources, invocations.num_rows)), log_from
+
+
+def _parsed(events: list[dict[str, Any]], function: str | None, group: str, at: datetime) -> pa.Table:
+    frame = logparse.invocations(events, now=at)
+    frame["function"], frame["log_group"] = function, group
+    return pa.Table.from_pandas(frame, schema=INVOCATIONS, preserve_index=False)
+
+
+def _between(invocations: pa.Table, start: datetime, end: datetime) -> pa.Table:
+    began = pc.coalesce(invocations["started_at"], invocations["ended_at"])
+    return invocations.filter(pc.and_(pc.greater_equal(began, start), pc.less(began, end)))
+
+
+def _evidence_start(wiring: Wiring, log_from: datetime, at: datetime) -> datetime:
+    retained = at - timedelta(days=wiring.retention_days) if wiring.retention_days else log_from
+    return max(log_from, retained)
+
+
+def _together(sources: list[Source], count: int) -> Source:
+    why_not = " ".join(source.why_not for source in sources if source.why_not) or None
+    return Source(
+        complete=all(source.complete for source in sources),
+        why_not=why_not,
+        pages=sum(source.pages for source in sources),
+        count=count,
+        started_at=min(source.started_at for source in sources),
+        ended_at=max(source.ended_at for source in sources),
+    )
+
+
+def _known_keys(wiring: Wiring, store: Store) -> tuple[Mapping[str, str], ...]:
+    """Return every fact about the trigger's key that this or an earlier refresh saw, each as it was first seen."""
+    earlier = next((snapshot.wiring.keys for snapshot in store.newest_first()), ())
+    facts: dict[tuple[str, str], Mapping[str, str]] = {}
+    for fact in (*earlier, *wiring.keys):
+        facts.setdefault((fact["digest"], fact["expires_at"]), fact)
+    return tuple(facts.values())
+
+
+def _unread(schema: pa.Schema, why_not: str) -> Read:
+    at = now()
+    return Read(schema.empty_table(), Source(False, why_not, 0, 0, at, at))
+
+
+def _any(flags: pa.ChunkedArray) -> bool:
+    return bool(pc.any(flags).as_py())

@@ -1,0 +1,59 @@
+"""The verdict on one snapshot, for cron and alerts."""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from lib.model import SITUATIONS
+from lib.snapshot import Snapshot
+
+_SILENT = ("silent_failure", "api_key_expired")
+_ACCEPTED = "accepted"
+
+
+def verdict(snapshot: Snapshot, *, limit: int = 0, fail_on: Collection[str] = ()) -> dict[str, Any]:
+    """Return the contract's ``check --json`` object.
+
+    A finding counts unless a person accepted it, or ``fail_on`` names situations and its own is not among them.
+    ``ok`` is false on an incomplete or suspicious snapshot: what was not read is not in sync.
+    """
+    findings = snapshot.table("findings").select(["situation", "cause", "notes"]).to_pylist()
+    counted = [
+        finding
+        for finding in findings
+        if _ACCEPTED not in (finding["notes"] or ()) and (not fail_on or finding["situation"] in fail_on)
+    ]
+    manifest = snapshot.manifest
+    by_situation = Counter(finding["situation"] for finding in findings)
+    by_cause = Counter(finding["cause"] for finding in findings if finding["cause"])
+    return {
+        "environment": manifest["environment"],
+        "snapshot": snapshot.stamp,
+        "ok": manifest["complete"] and not manifest["suspicious"] and len(counted) <= limit,
+        "complete": manifest["complete"],
+        "suspicious": manifest["suspicious"],
+        "findings": len(findings),
+        "counted": len(counted),
+        "limit": limit,
+        "by_situation": dict(by_situation.most_common()),
+        "by_cause": dict(by_cause.most_common()),
+        "worst": _worst(manifest, by_situation, by_cause),
+    }
+
+
+def _worst(manifest: dict[str, Any], by_situation: Counter[str], by_cause: Counter[str]) -> str:
+    """Return one sentence, the worst news first."""
+    unread = [f"{name}: {source['why_not']}" for name, source in manifest["sources"].items() if not source["complete"]]
+    if unread:
+        return f"Not read completely. {' '.join(unread)}"
+    if manifest["suspicious"]:
+        return f"Suspicious. {' '.join(manifest['reasons'])}"
+    if not by_situation:
+        return "In sync: every account has its row, and every row its account."
+    lost = sum(by_cause[cause] for cause in _SILENT)
+    counts = [f"{count} {SITUATIONS[situation].lower()}" for situation, count in _by_weight(by_situation)]
+    return f"{', '.join(counts)}{f'; {lost} lost in silence' if lost else ''}."
+
+
+def _by_weight(by_situation: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(by_situation.items(), key=lambda pair: (pair[0] != "orphaned_account", -pair[1]))

@@ -182,6 +182,14 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment(text: str | None) -> datetime | None:
+    """Return the moment that ``iso`` wrote (or any ISO-8601 text: without a zone it is UTC); None for None."""
+    if text is None:
+        return None
+    parsed = datetime.fromisoformat(text)
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
 def now() -> datetime:
     """Return the present moment, UTC-aware, cut to the millisecond that every table keeps."""
     moment = datetime.now(UTC)

@@ -111,6 +111,11 @@ def calling(doing: str, action: str, profile: str | None = None) -> Iterator[Non
         ) from None
 
 
+def is_denied(error: AwsError) -> bool:
+    """Return whether IAM refused the call."""
+    return error.code in _DENIED_CODES
+
+
 def quoted(text: object) -> str:
     """Return what AWS said in a form fit for one line of a message: short, visible, without e-mails and keys."""
     return _SECRET.sub("(secret)", mask_emails(visible(str(text))))[:300].rstrip(". ")

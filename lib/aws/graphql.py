@@ -67,8 +67,7 @@ class Api:
             answer = json.loads(response.content)
         except ValueError:
             answer = None
-        data = self._checked(status, answer if isinstance(answer, dict) else {}, writes)
-        return data
+        return self._checked(status, answer if isinstance(answer, dict) else {}, writes)
 
     def create(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Create a User and return its record; an id that exists is refused (a ConditionalCheckFailedException)."""
@@ -134,14 +133,14 @@ class Api:
         code = str(first.get("errorType") or (f"HTTP {status}" if status != 200 else "GraphQLError"))
         if status in (401, 403):
             raise CredentialsError(f"Cannot call {self._host}: {self._refusal(code)}.", action=ACTION, code=code)
-        written = isinstance(data, dict) and any(data.values())
-        refused = (first and not written and code in _NOT_DONE) or 400 <= status < 500
+        # Without any data the query itself was refused; with some, the mutation was done and only a field of it failed.
+        refused = first and (data is None or (code in _NOT_DONE and not any(data.values())))
         said = quoted(first.get("message") or "an answer that is no GraphQL, such as a proxy's page")
         raise AwsError(
             f"Cannot call {self._host}: {quoted(code)}: {said}. {_advice(code, status)}.",
             action=ACTION,
             code=code,
-            maybe_done=writes and not refused,
+            maybe_done=writes and not (refused or 400 <= status < 500),
         )
 
     def _refusal(self, code: str) -> str:

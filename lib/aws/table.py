@@ -14,7 +14,19 @@ from lib.aws.rows import SYSTEM_FIELDS, plain, rows_of, sent_form, wire_form
 from lib.aws.session import WORKERS, Aws
 from lib.model import ROWS, AwsError, Item, NotReadable, Progress, Read, now
 
-__all__ = ["TableFacts", "describe", "item", "items", "plain", "put_new", "read_rows", "remove", "replace", "rows_of"]
+__all__ = [
+    "TableFacts",
+    "describe",
+    "item",
+    "items",
+    "plain",
+    "put_new",
+    "read_rows",
+    "remove",
+    "replace",
+    "rows_of",
+    "shows_versions",
+]
 
 _MOST_CONDITIONS = 120
 """DynamoDB takes 300 operators and 4 KB of text in a condition; each attribute costs two and some 16 bytes."""
@@ -66,6 +78,13 @@ def read_rows(aws: Aws, table: str, *, consistent: bool = False, progress: Progr
         chains = _segments(aws, table, consistent, bulk.Tally("rows", progress))
     rows = pa.concat_tables([ROWS.empty_table(), *(part for chain in chains for part in chain.parts)])
     return Read(rows, bulk.source_of(started_at, rows.num_rows, *chains))
+
+
+def shows_versions(aws: Aws, table: str) -> bool:
+    """Return whether any of the first few items carries `_version`, as conflict detection writes it."""
+    with aws.calling(f"read table {table}", action="dynamodb:Scan"):
+        first = bulk.decoded(bulk.body(aws.client("dynamodb").scan(TableName=table, Limit=25)))["Items"]
+    return any("N" in each.get("_version", {}) for each in first)
 
 
 def item(aws: Aws, table: str, id: str) -> Item | None:

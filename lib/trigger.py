@@ -34,6 +34,8 @@ RESERVE_S = 0.25
 """Left of the function's own time-out for the log line and the answer."""
 
 ATTEMPTS = 4
+PAUSE_S = 0.2
+"""Before the second attempt; it doubles with each, and up to half of it is left out by chance."""
 
 _ENDPOINT = re.compile(r"API_(.+)_GRAPHQLAPIENDPOINTOUTPUT")
 _EXISTS = "DynamoDB:ConditionalCheckFailedException"
@@ -167,8 +169,8 @@ class Api:
             try:
                 return _field(*self._post(body), field)
             except NoRow as failure:
+                pause = PAUSE_S * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 (spreads retries, hides nothing)
                 attempt += 1
-                pause = random.uniform(0.1, 0.2) * 2**attempt  # noqa: S311 (spreads retries, hides nothing)
                 if not failure.transient or attempt == ATTEMPTS or self._left() <= pause:
                     raise
             time.sleep(pause)

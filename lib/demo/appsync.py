@@ -7,13 +7,14 @@ no GraphQL and no data sources, and answers other control calls with invented va
 import json
 import re
 import secrets
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from graphql import (
     ExecutionResult,
@@ -128,11 +129,11 @@ class AppSync:
         if fault.kind == "throttled":
             return _errors(429, "TooManyRequestsException", "Rate exceeded")
         if fault.kind == "reset":
-            raise ConnectionResetError
+            _drop(request)
         time.sleep(fault.seconds)
         response = self._execute(request, body)
         if fault.kind == "answer_lost":
-            raise ConnectionResetError
+            _drop(request)
         return response
 
     def _next_fault(self) -> Fault:
@@ -224,6 +225,12 @@ class AppSync:
             for name in FIELDS.get(type_name, ())
         ]
         return _json({"resolvers": resolvers})
+
+
+def _drop(request: Request) -> NoReturn:
+    """Close the connection without an answer; the server takes the error for the client's leaving."""
+    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionResetError
 
 
 def _described(api_key: ApiKey) -> dict[str, Any]:

@@ -118,10 +118,10 @@ class UserModel:
         wanted = {"id": str(uuid.uuid4()), "createdAt": iso(stamp), "updatedAt": iso(stamp), **given}
         wanted["__typename"] = "User"
         request = _Request()
-        guard = request.all_of(["attribute_not_exists(id)", request.condition(condition)])
+        guards = ["attribute_not_exists(id)", request.condition(condition)]
         with self._lock:
             try:
-                self._call("put_item", Item=_item(wanted | self._sync(0, stamp)), **request.sent(guard))
+                self._call("put_item", Item=_item(wanted | self._sync(0, stamp)), **request.sent(guards))
             except ResolverError as refusal:
                 stored = self._read(wanted["id"]) or {}
                 if refusal.error_type != CONDITION_FAILED or _application(stored) != _application(wanted):
@@ -183,15 +183,15 @@ class UserModel:
             Key={"id": {"S": id}},
             **({"UpdateExpression": expression} if expression else {}),
             ReturnValues="ALL_NEW",
-            **request.sent(request.all_of(guards)),
+            **request.sent(guards),
         )
         return _row(answer["Attributes"])
 
     def _remove(self, id: str, condition: Values | None) -> Values:
         request = _Request()
-        guard = request.all_of(["attribute_exists(id)", request.condition(condition)])
+        guards = ["attribute_exists(id)", request.condition(condition)]
         with self._lock:
-            answer = self._call("delete_item", Key={"id": {"S": id}}, ReturnValues="ALL_OLD", **request.sent(guard))
+            answer = self._call("delete_item", Key={"id": {"S": id}}, ReturnValues="ALL_OLD", **request.sent(guards))
         return _row(answer["Attributes"])
 
     def _sync(self, version: int, stamp: datetime) -> Values:
@@ -231,22 +231,19 @@ class _Request:
         name = self.name(attribute)
         return f"attribute_not_exists({name})" if value is None else f"{name} = {self.value(value)}"
 
-    def all_of(self, conditions: Iterable[str]) -> str:
-        return " AND ".join(filter(None, conditions))
-
     def condition(self, condition: Mapping[str, Any] | None) -> str:
         """Return a ModelUserConditionInput as a DynamoDB condition, empty where it asks for nothing."""
-        parts = [self._asked(field, asked) for field, asked in (condition or {}).items() if asked is not None]
-        return f"({' AND '.join(filter(None, parts))})" if any(parts) else ""
+        return _group(
+            "AND", [self._asked(name, asked) for name, asked in (condition or {}).items() if asked is not None]
+        )
 
-    def _asked(self, field: str, asked: Any) -> str:
-        if field == "not":
+    def _asked(self, name: str, asked: Any) -> str:
+        if name == "not":
             inner = self.condition(asked)
-            return f"(NOT {inner})" if inner else ""
-        if field in ("and", "or"):
-            inner = f" {field.upper()} ".join(filter(None, map(self.condition, asked)))
-            return f"({inner})" if inner else ""
-        return " AND ".join(self._test(self.name(field), test, value) for test, value in asked.items())
+            return f"NOT {inner}" if inner else ""
+        if name in ("and", "or"):
+            return _group(name.upper(), map(self.condition, asked))
+        return _group("AND", [self._test(self.name(name), test, value) for test, value in asked.items()])
 
     def _test(self, name: str, test: str, value: Any) -> str:
         if test == "attributeExists":
@@ -258,12 +255,18 @@ class _Request:
         removes = [self.name(name) for name, value in changes.items() if value is None]
         return " ".join(f"{verb} {', '.join(parts)}" for verb, parts in (("SET", sets), ("REMOVE", removes)) if parts)
 
-    def sent(self, guard: str) -> dict[str, Any]:
+    def sent(self, guards: Iterable[str]) -> dict[str, Any]:
         names = {placeholder: attribute for attribute, placeholder in self._names.items()}
-        return {"ConditionExpression": guard} | (
+        return {"ConditionExpression": " AND ".join(filter(None, guards))} | (
             ({"ExpressionAttributeNames": names} if names else {})
             | ({"ExpressionAttributeValues": self._values} if self._values else {})
         )
+
+
+def _group(glue: str, parts: Iterable[str]) -> str:
+    known = list(filter(None, parts))
+    # DynamoDB refuses redundant parentheses.
+    return f"({f' {glue} '.join(known)})" if len(known) > 1 else "".join(known)
 
 
 def _conflict(stored: Values) -> ResolverError:

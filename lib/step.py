@@ -1,0 +1,129 @@
+"""One step of a plan, and how images of a row are compared. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from lib.aws.rows import rows_of
+from lib.model import Item, iso
+
+SERVICE_SET = ("createdAt", "updatedAt", "_version", "_lastChangedAt")
+"""What the writer sets at the moment of the write; an undo leaves it as it is."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One conditional write: what a row was when it was planned, and what it is to become.
+
+    ``before`` is None where a row is to be created, ``after`` where one is to be deleted. ``account`` has the
+    attributes of the account that ``after`` was made from; empty in an undo, which asks no account.
+    """
+
+    number: int
+    action: str  # create_row | update_row | delete_row
+    situation: str
+    account_id: str | None
+    sub: str | None
+    row_id: str
+    before: Item | None
+    after: Item | None
+    condition: str
+    reason: str
+    account: Mapping[str, str | None] = field(default_factory=dict)
+
+    def changes(self) -> dict[str, dict[str, Any] | None]:
+        """Return the application attributes that change, None for one that is removed."""
+        before, after = self.before or {}, self.after or {}
+        return {
+            name: after.get(name)
+            for name in dict.fromkeys([*after, *before])
+            if name not in SERVICE_SET and before.get(name) != after.get(name)
+        }
+
+    def wanted(self, row: Item | None, at: datetime) -> Item | None:
+        """Return the whole item to write over ``row``, the row as it is now, with the times of this moment."""
+        if self.after is None:
+            return None
+        changes = self.changes()
+        item = {name: value for name, value in (row or {}).items() if name not in changes}
+        item |= {name: value for name, value in changes.items() if value is not None}
+        item["updatedAt"] = {"S": iso(at)}
+        if row is None:
+            item["createdAt"] = item["updatedAt"]
+        version = version_of(row) if row else 0
+        if "_version" in (row or self.after) and version is not None:
+            milliseconds = int(at.timestamp() * 1000)
+            item |= {"_version": {"N": str(version + 1)}, "_lastChangedAt": {"N": str(milliseconds)}}
+        return item
+
+
+def typed(value: Any) -> dict[str, Any]:
+    """Return a JSON value as a DynamoDB attribute value."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int | float | Decimal):
+        return {"N": str(value)}
+    if isinstance(value, list):
+        return {"L": [typed(inner) for inner in value]}
+    if isinstance(value, dict):
+        return {"M": {name: typed(inner) for name, inner in value.items()}}
+    return {"S": str(value)}
+
+
+def typed_item(text: str) -> Item:
+    """Return the item behind the ``item`` column of a row, as exactly as JSON holds it."""
+    return {name: typed(value) for name, value in json.loads(text, parse_float=Decimal).items()}
+
+
+def same(one: Item | None, other: Item | None) -> bool:
+    """Return whether two images are one, as far as a snapshot keeps a row."""
+    return _kept(one) == _kept(other)
+
+
+def is_written(found: Item | None, wanted: Item | None, *, created: bool) -> bool:
+    """Return whether a row is what a write wanted, whatever times the service gave it.
+
+    A created row may have attributes besides, which the API's own resolvers added.
+    """
+    if wanted is None:
+        return found is None or is_tombstone(found)
+    if found is None or is_tombstone(found) != is_tombstone(wanted):
+        return False
+    kept, asked = _kept(found) or {}, _kept(wanted) or {}
+    names = set(asked) if created else set(asked) | set(kept)
+    return all(kept.get(name) == asked.get(name) for name in names - {"createdAt", "updatedAt", "_lastChangedAt"})
+
+
+def is_tombstone(item: Item) -> bool:
+    """Return whether AppSync has soft-deleted the row."""
+    return item.get("_deleted") == {"BOOL": True}
+
+
+def version_of(item: Item) -> int | None:
+    """Return the row's `_version`; None where there is none, or no whole number."""
+    number = item.get("_version", {}).get("N")
+    return int(number) if isinstance(number, str) and number.isdecimal() else None
+
+
+def text_of(item: Item, name: str) -> str | None:
+    """Return a text attribute of an item, None where it is no text."""
+    value = item.get(name, {}).get("S")
+    return value if isinstance(value, str) else None
+
+
+def facts(account: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return what a row can be made from: every attribute of the account, and its username."""
+    attributes: dict[str, str | None] = json.loads(account["attributes"] or "{}")
+    return {**attributes, "username": account["username"], "sub": account["sub"], "email": account["email"]}
+
+
+def _kept(item: Item | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    kept: dict[str, Any] = json.loads(rows_of([item])["item"][0].as_py(), parse_float=Decimal)
+    return kept

@@ -1,0 +1,92 @@
+"""Log events of the trigger's function become invocations: one line for each run, by rules, whatever the order."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from lib.logparse.lines import Line, classify
+from lib.logparse.runs import Run, runs
+from lib.logparse.verdict import record
+from lib.model import INVOCATIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_QUIET_MS = 60_000
+
+_stream_and_event = itemgetter("logStreamName", "timestamp", "eventId", "message")
+
+
+def invocations(
+    events: Iterable[Mapping[str, Any]], *, now: datetime | None = None, timeout_s: float = 900
+) -> "pd.DataFrame":
+    """Return one line per invocation found in log events, columns as in ``model.INVOCATIONS``, earliest first.
+
+    Events are dicts as FilterLogEvents gives them, in any order, repeated or not, text and JSON format mixed. What the
+    log does not hold is null; ``function`` and ``log_group`` always are, for no event tells them. ``started_at`` of a
+    run whose start is not in the log is its first line that is.
+
+    Without ``now`` nothing is still open. With it, a run without an end is left out until the function's time-out
+    (``timeout_s``) and 60 quiet seconds have passed since; ``attrs["open"]`` counts those. ``attrs["suspicious"]``
+    counts the suspicious lines that belong to no invocation.
+    """
+    now_ms = None if now is None else now.timestamp() * 1000
+    records, suspicious, still_open = [], 0, 0
+    for stream, unsorted in _by_stream(events).items():
+        found, stray = runs(_lines(unsorted))
+        suspicious += stray
+        for run in found:
+            if now_ms is not None and _is_open(run, now_ms, timeout_s * 1000):
+                still_open += 1
+            else:
+                records.append({"log_stream": stream, **record(run)})
+    records.sort(key=itemgetter("started_at", "log_stream", "request_id"))
+    frame: pd.DataFrame = _table(records).to_pandas()
+    frame.attrs.update(suspicious=suspicious, open=still_open)
+    return frame
+
+
+def _by_stream(events: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, int, str, str]]]:
+    streams: dict[str, list[tuple[int, int, str, str]]] = {}
+    for stream, at, event_id, message in map(_stream_and_event, events):
+        # As numbers, event ids sort by length first; their 56 digits need not be converted for that.
+        event = (at, len(event_id), event_id, message)
+        try:
+            streams[stream].append(event)
+        except KeyError:
+            streams[stream] = [event]
+    return streams
+
+
+def _lines(events: list[tuple[int, int, str, str]]) -> list[Line]:
+    events.sort()
+    previous = None
+    lines = []
+    for at, _, event_id, message in events:
+        if event_id != previous:
+            lines.append(classify(message, at))
+            previous = event_id
+    return lines
+
+
+def _is_open(run: Run, now_ms: float, timeout_ms: float) -> bool:
+    return run.ended_at is None and now_ms < max(run.started_at + timeout_ms, run.last_at) + _QUIET_MS
+
+
+def _table(records: list[dict[str, Any]]) -> pa.Table:
+    columns = []
+    for field in INVOCATIONS:
+        values = [line.get(field.name) for line in records]
+        try:
+            columns.append(pa.array(values, type=field.type))
+        except UnicodeEncodeError:
+            columns.append(pa.array([_encodable(value) for value in values], type=field.type))
+    return pa.Table.from_arrays(columns, schema=INVOCATIONS)
+
+
+def _encodable(value: str | None) -> str | None:
+    # A lone surrogate is legal in a log's JSON and in no encoding.
+    return value and value.encode(errors="replace").decode()

@@ -82,7 +82,7 @@ def sync(event: Event, context: Any, environ: Mapping[str, str], out: TextIO) ->
     """
     deadline = time.monotonic() + min(BUDGET_S, context.get_remaining_time_in_millis() / 1000 - RESERVE_S)
     log = _logger(out, str(context.aws_request_id), _secrets(environ))
-    log("INFO", "sign-up received", **_identity(event))
+    log("INFO", "event received", event=_identity(event))
     if not _wants_row(event):
         log("INFO", "not a sign-up: nothing to do")
         return event
@@ -214,6 +214,8 @@ class Api:
             if not part:
                 break
             answer += part
+        if response.length:
+            raise http.client.IncompleteRead(answer, response.length)
         return response.status, answer
 
     def _path(self) -> str:
@@ -266,22 +268,22 @@ def _field(status: int, answer: bytes, field: str) -> Any:
     """Return the root field of an answer: neither HTTP 200 nor the absence of errors alone says that it is there."""
     try:
         body = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     known = body if isinstance(body, dict) else {}
-    errors = [error for error in known.get("errors") or () if isinstance(error, dict)]
-    said = str(errors[0].get("message"))[:300] if errors else "no reason given"
+    listed = known.get("errors")
+    errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
+    error_type = str(errors[0].get("errorType") or "GraphQLError") if errors else ""
+    said = f" {error_type}: {str(errors[0].get('message'))[:300]}" if errors else ""
     if status != 200:
-        error_type = str(errors[0].get("errorType") or f"Http{status}") if errors else f"Http{status}"
         transient = status == 429 or status >= 500
-        raise NoRow(f"AppSync answered HTTP {status} {error_type}: {said}", error_type, transient=transient)
+        raise NoRow(f"AppSync answered HTTP {status}{said}", error_type or f"Http{status}", transient=transient)
     if not isinstance(body, dict):
         raise NoRow("AppSync answered HTTP 200 with something that is not GraphQL", "NotGraphQL")
     data = known.get("data")
     found = data.get(field) if isinstance(data, dict) else None
     if found is None and errors:
-        error_type = str(errors[0].get("errorType") or "GraphQLError")
-        raise NoRow(f"AppSync refused {field}: {error_type}: {said}", error_type, transient=error_type in _TRANSIENT)
+        raise NoRow(f"AppSync refused {field}:{said}", error_type, transient=error_type in _TRANSIENT)
     return found
 
 

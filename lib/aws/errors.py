@@ -42,7 +42,13 @@ _CREDENTIALS = (
     raw.RefreshWithMFAUnsupportedError,
     raw.MissingDependencyException,
 )
-_CONNECTION = (raw.HTTPClientError, raw.IncompleteReadError, raw.ChecksumError, raw.FlexibleChecksumError)
+_CONNECTION = (
+    raw.ConnectionError,
+    raw.HTTPClientError,
+    raw.IncompleteReadError,
+    raw.ChecksumError,
+    raw.FlexibleChecksumError,
+)
 
 _SIGN_IN_CODES = {
     "ExpiredToken",

@@ -157,7 +157,13 @@ def _times(values: list[dict[str, Any] | None], notes: list[Sequence[str]]) -> p
     """Return createdAt or updatedAt as times, and note in ``notes`` how a value had to be read."""
     texts = pa.array([value.get("S") if value else None for value in values], pa.string())
     usual = pc.fill_null(pc.match_substring_regex(texts, _APPSYNC_TIME), False)
-    milliseconds = _cast(texts, usual).to_pylist()
+    try:
+        moments = pc.if_else(usual, texts, None).cast(pa.timestamp("ms", tz="UTC"))
+    except pa.ArrowInvalid:
+        # A day that the calendar does not have stops the whole column: one by one, then.
+        usual = pa.array([False] * len(values))
+        moments = pa.nulls(len(values), pa.timestamp("ms", tz="UTC"))
+    milliseconds = moments.cast(pa.int64()).to_pylist()
     for index, is_usual in enumerate(usual.to_pylist()):
         value = values[index]
         if value is not None and not is_usual:
@@ -165,10 +171,6 @@ def _times(values: list[dict[str, Any] | None], notes: list[Sequence[str]]) -> p
             if note and note not in notes[index]:
                 notes[index] = [*notes[index], note]
     return pa.array([_plausible(moment) for moment in milliseconds], pa.int64()).cast(ROWS.field("created_at").type)
-
-
-def _cast(texts: pa.Array, usual: pa.Array) -> pa.Array:
-    return pc.if_else(usual, texts, None).cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64())
 
 
 def _time(value: dict[str, Any]) -> tuple[int | None, str | None]:

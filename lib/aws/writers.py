@@ -1,0 +1,170 @@
+"""The two ways a row is written: through the app's AppSync API, or straight into its table. Never one for the other."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from lib.aws import pool, table
+from lib.aws.graphql import ACTION, FIELDS, Api, holding
+from lib.aws.rows import plain
+from lib.aws.session import Aws
+from lib.aws.typed import typed
+from lib.model import AwsError, ConfigError, Item, Wiring
+
+_SET_BY_APPSYNC = ("__typename", "createdAt", "updatedAt", "_version", "_lastChangedAt", "_deleted", "_ttl")
+_UNKNOWN_FIELD = re.compile(r"field name '(\w+)' that is not defined for input object type '(\w+)'")
+
+
+class World(Protocol):
+    """One pool and one table, and the one way rows of it are written.
+
+    A write returns the row as the service says it is now, and AWS's request id (empty where there is none).
+    """
+
+    pool: str
+    table: str
+    api: str | None
+    writer: str
+
+    def account(self, username: str) -> dict[str, Any] | None:
+        """Return one account as of this moment, keys as in ``model.ACCOUNTS``, or None."""
+
+    def row(self, id: str) -> Item | None:
+        """Return one row as of this moment, or None."""
+
+    def create(self, after: Item) -> tuple[Item, str]:
+        """Write a row whose id is not there yet."""
+
+    def update(self, before: Item, after: Item) -> tuple[Item, str]:
+        """Turn a row that is still ``before`` into ``after``."""
+
+    def delete(self, before: Item) -> tuple[Item | None, str]:
+        """Delete a row that is still ``before``; what is returned is its tombstone, or None where it is gone."""
+
+
+def world(aws: Aws, wiring: Wiring, writer: str) -> World:
+    """Return the world behind a wiring, written to by ``writer`` (appsync or dynamodb)."""
+    if writer == "dynamodb":
+        return DynamoWriter(aws, wiring)
+    return AppSyncWriter(aws, wiring)
+
+
+class DynamoWriter:
+    """Writes the table itself; every write is conditional on the exact image it replaces."""
+
+    writer = "dynamodb"
+
+    def __init__(self, aws: Aws, wiring: Wiring) -> None:
+        if not wiring.table:
+            raise ConfigError(f"The table of {aws.settings.name} is not known. Set table for it in pooltable.toml.")
+        self.pool = wiring.pool
+        self.table: str = wiring.table
+        self.api: str | None = None
+        self._aws = aws
+
+    def account(self, username: str) -> dict[str, Any] | None:
+        """Return one account as of this moment, keys as in ``model.ACCOUNTS``, or None."""
+        return pool.account(self._aws, username)
+
+    def row(self, id: str) -> Item | None:
+        """Return one row as of this moment, or None."""
+        return table.item(self._aws, self.table, id)
+
+    def create(self, after: Item) -> tuple[Item, str]:
+        """Write a row whose id is not there yet."""
+        return after, table.put_new(self._aws, self.table, after)
+
+    def update(self, before: Item, after: Item) -> tuple[Item, str]:
+        """Turn a row that is still exactly ``before`` into ``after``."""
+        return after, table.replace(self._aws, self.table, before, after)
+
+    def delete(self, before: Item) -> tuple[Item | None, str]:
+        """Delete a row that is still exactly ``before``."""
+        return None, table.remove(self._aws, self.table, before)
+
+
+class AppSyncWriter(DynamoWriter):
+    """Writes through the app's API, so that its subscribers and DataStore clients hear of it; reads as the other does.
+
+    A condition of AppSync names fields of its schema only, and AUTOMERGE merges a stale version without an error: the
+    caller compares what comes back with what it wanted.
+    """
+
+    writer = "appsync"
+
+    def __init__(self, aws: Aws, wiring: Wiring) -> None:
+        super().__init__(aws, wiring)
+        url = aws.settings.graphql_url or wiring.graphql_url
+        if not url:
+            raise ConfigError(f"The API of {aws.settings.name} is not known. Set graphql_url for it in pooltable.toml.")
+        self.api: str | None = url
+        self._url: str = url
+        self._versioned = wiring.versioned
+        self._apis: dict[tuple[str, ...], Api] = {}
+
+    def create(self, after: Item) -> tuple[Item, str]:
+        """Call createUser, which refuses an id that is there."""
+        row = _fields(after)
+        with _input_explained():
+            return _as_answered(after, self._api(row).create(row)), ""
+
+    def update(self, before: Item, after: Item) -> tuple[Item, str]:
+        """Call updateUser with the version of ``before``, holding every field that changes, and the e-mail."""
+        old, new = _fields(before), _fields(after)
+        changed = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
+        held = {name: old.get(name) for name in dict.fromkeys(["email", *changed])}
+        with _input_explained():
+            answered = self._api(held).update({"id": old["id"], **changed}, self._version(before), holding(held))
+        return _as_answered(after, answered), ""
+
+    def delete(self, before: Item) -> tuple[Item | None, str]:
+        """Call deleteUser with the version of ``before``, holding its e-mail; a versioned row stays as a tombstone."""
+        old = _fields(before)
+        held = {"email": old.get("email")}
+        answered = self._api(held).delete(old["id"], self._version(before), holding(held))
+        return (_as_answered(before, answered) if self._versioned else None), ""
+
+    def _api(self, fields: Iterable[str]) -> Api:
+        selected = tuple(dict.fromkeys([*FIELDS, *fields]))
+        if selected not in self._apis:
+            self._apis[selected] = Api(
+                self._aws, self._url, self._aws.settings.api_key, fields=selected, versioned=self._versioned
+            )
+        return self._apis[selected]
+
+    def _version(self, row: Item) -> int | None:
+        # Left out, AppSync would take it for 0.
+        return int(row.get("_version", {}).get("N", 0)) if self._versioned else None
+
+
+def _fields(item: Item) -> dict[str, Any]:
+    return {name: value for name, value in plain(item).items() if name not in _SET_BY_APPSYNC}
+
+
+def _as_answered(wanted: Item, record: Mapping[str, Any]) -> Item:
+    """Return the wanted item with every field that AppSync answered as it answered it."""
+    item = dict(wanted)
+    for name, value in record.items():
+        if value is None:
+            item.pop(name, None)
+        elif name not in wanted or plain({name: wanted[name]})[name] != value:
+            item[name] = typed(value)
+    return item
+
+
+@contextmanager
+def _input_explained() -> Iterator[None]:
+    """Say which attribute the API does not take; it has refused the whole call then."""
+    try:
+        yield
+    except AwsError as error:
+        unknown = _UNKNOWN_FIELD.search(str(error))
+        if not unknown:
+            raise
+        raise AwsError(
+            f"The API's {unknown[2]} does not accept {unknown[1]!r}, so nothing was written. Remove it from [row] of "
+            'the environment, add it to the schema, or set writer = "dynamodb".',
+            action=ACTION,
+            code=error.code,
+        ) from error

@@ -34,8 +34,8 @@ from lib.journal_tables import (
 )
 from lib.model import ConfigError, Item, JournalError, Refused, iso, now
 
-LEASE_SECONDS = 120
-"""How long a lease outlives its last renewal; every step renews it, and no step takes that long."""
+LEASE_SECONDS = 300
+"""How long a lease outlives its last renewal; every step renews it, and hardly a step takes that long."""
 
 COUNTED = ("done", "already", "refused", "failed", "unknown")
 OPEN = ("intent", "unknown")
@@ -206,6 +206,11 @@ class Journal:
             (step["row_id"], step["after"], datetime.fromisoformat(step["settled_at"]))
             for step in self._read(chosen.order_by(STEPS.c.seq))
         ]
+
+    def mark(self) -> int:
+        """Return a number that grows with every intent and outcome."""
+        with self._connected() as connection:
+            return connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.steps.c.seq), 0))).scalar_one()
 
     # What people decided
 

@@ -1,9 +1,9 @@
 """One refresh: read the three sources, say how far each was read, and store what they show together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lib import logparse
 from lib.aws import discovery, logs, pool, table
 from lib.aws.session import Aws
+from lib.journal import Journal
 from lib.model import INVOCATIONS, ROWS, AwsError, Progress, Read, Source, Wiring, moment, now
 from lib.snapshot import Snapshot, Store
 
@@ -20,13 +21,11 @@ from lib.snapshot import Snapshot, Store
 _LOOK_BACK = timedelta(hours=1)
 
 
-def refresh(
-    aws: Aws, store: Store, *, written: Iterable[tuple[str, datetime]] = (), progress: Progress | None = None
-) -> Snapshot:
+def refresh(aws: Aws, store: Store, journal: Journal, progress: Progress | None = None) -> Snapshot:
     """Read accounts, then rows, and the log beside them; store and return the snapshot.
 
-    ``written`` are the rows that the journal knows of, each with the time it was last read back. A source that could
-    not be read to its end does not raise: the snapshot is stored as incomplete, and says which one and why.
+    A source that could not be read to its end does not raise: the snapshot is stored as incomplete, and says which
+    one and why.
     """
     started_at = now()
     wiring = discovery.discover(aws)
@@ -43,8 +42,20 @@ def refresh(
         keys=_known_keys(wiring, store),
     )
     return store.write(
-        accounts, rows, invocations, wiring=wiring, settings=aws.settings, started_at=started_at, written=written
+        accounts,
+        rows,
+        invocations,
+        wiring=wiring,
+        settings=aws.settings,
+        started_at=started_at,
+        written=_written(journal, aws.settings.name, wiring),
     )
+
+
+def _written(journal: Journal, environment: str, wiring: Wiring) -> list[tuple[str, datetime]]:
+    """Return the rows that the journal read back at any time, by id: they were there, whatever became of them."""
+    everything = journal.verified_since(environment, wiring.pool, wiring.table or "", datetime.fromtimestamp(0, UTC))
+    return [(row_id, at) for row_id, item, at in everything if item]
 
 
 def _read_rows(aws: Aws, wiring: Wiring, accounts: pa.Table, progress: Progress | None) -> Read:

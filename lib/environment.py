@@ -1,0 +1,196 @@
+"""One environment, opened: what the pages, the command line and the notebooks do with it."""
+
+import getpass
+import socket
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from lib import plan as planning
+from lib import repair
+from lib.aws import discovery, writers
+from lib.aws.discovery import Check
+from lib.aws.session import Aws
+from lib.aws.rows import rows_of
+from lib.config import Config, Settings
+from lib.journal import Journal
+from lib.model import Progress, Wiring
+from lib.plan import Plan
+from lib.refresh import refresh
+from lib.repair import Run, Told
+from lib.snapshot import Snapshot, Store
+
+
+class Environment:
+    """A pool, its table and its log; the snapshots of them, and the journal. Safe to share between threads.
+
+    Opening it contacts nothing: AWS is first asked by ``refresh``, ``apply``, ``undo`` and ``wiring``.
+    """
+
+    def __init__(self, config: Config, settings: Settings) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.config = config
+        self.aws = Aws(settings)
+        self.store = Store(config.snapshots_path, settings.name, config.keep)
+        self.journal = Journal(config.journal_url)
+        self._lock = threading.Lock()
+        self._views: dict[tuple[str, int], Snapshot] = {}
+
+    def __repr__(self) -> str:
+        return f"<Environment {self.name}: pool {self.settings.user_pool_id}>"
+
+    def refresh(self, progress: Progress | None = None) -> Snapshot:
+        """Read the three sources, store what they show and return it.
+
+        A source that was not read to its end does not raise: ``manifest["complete"]`` is false, and says why.
+        """
+        return refresh(self.aws, self.store, self.journal, progress)
+
+    def latest(self) -> Snapshot:
+        """Return the newest snapshot with the repairs confirmed since it began; raise ``NoSnapshot`` without one."""
+        snapshot, mark = self.store.latest(), self.journal.mark()
+        with self._lock:
+            if (snapshot.stamp, mark) not in self._views:
+                self._views = {(snapshot.stamp, mark): self._overlaid(snapshot)}
+            return self._views[snapshot.stamp, mark]
+
+    def history(self) -> list[Snapshot]:
+        """Return every stored snapshot, newest first, each as it was read."""
+        return self.store.history()
+
+    def plan(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        situations: Collection[str] | None = None,
+        causes: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
+        accept_suspicious: bool = False,
+        why: str | None = None,
+    ) -> Plan:
+        """Return what a repair of the chosen findings would write; by default of orphaned accounts and drift.
+
+        ``ids`` are Usernames, subs or row ids. Accepting a suspicious snapshot is journalled, once for each of them.
+        Raises ``Refused`` when the snapshot gives no plan.
+        """
+        snapshot = snapshot or self.latest()
+        if accept_suspicious and snapshot.manifest["suspicious"]:
+            self._accept(snapshot, why)
+        accepted = self.accepted(snapshot)
+        return planning.plan(snapshot, self.settings, situations=situations, causes=causes, ids=ids, accepted=accepted)
+
+    def accepted(self, snapshot: Snapshot) -> bool:
+        """Return whether a person has accepted this snapshot although it is suspicious."""
+        return any(event["body"] == {"snapshot": snapshot.stamp} for event in self.journal.events(self.name, _ACCEPTED))
+
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        why: str | None = None,
+        who: str | None = None,
+        release: int | None = None,
+        progress: Told | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Run:
+        """Carry out a plan and return the run; raise ``Refused`` where it is refused as a whole.
+
+        ``release`` is the number of steps, typed by the person who lets a plan over its threshold pass.
+        """
+        return repair.apply(
+            plan,
+            self._world(),
+            self.journal,
+            who=who or operator(),
+            settings=self.settings,
+            why=why,
+            release=release,
+            read_only=bool(self.settings.read_only),
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def undo_plan(self, run_id: str) -> Plan:
+        """Return the plan that reverses what a run did, once the steps it may have left open are settled."""
+        if not self.settings.read_only:
+            repair.settle(self._world(), self.journal, self.name, who=operator(), resend=False)
+        return repair.undo_plan(self.journal, run_id)
+
+    def undo(self, run: Run | str, *, why: str | None = None, progress: Told | None = None) -> Run:
+        """Reverse a run where its rows are untouched since, and return the run that did."""
+        run_id = run if isinstance(run, str) else run.run_id
+        return self.apply(self.undo_plan(run_id), why=why, progress=progress)
+
+    def runs(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the journal's runs of this environment, newest first; one run also with its steps."""
+        return self.journal.runs(self.name, run_id)
+
+    def wiring(self) -> tuple[Wiring, list[Check]]:
+        """Return the chain behind the pool as it is now, and whether each link answers."""
+        wiring = discovery.discover(self.aws)
+        return wiring, discovery.probe(self.aws, wiring)
+
+    def chain(self) -> dict[str, Any]:
+        """Return the contract's ``wiring --json`` object."""
+        wiring, checks = self.wiring()
+        return {
+            "pool": wiring.pool,
+            "triggers": [wiring.trigger],
+            "function": next(iter(wiring.functions), None),
+            "api": wiring.graphql_url,
+            "table": wiring.table,
+            "log_group": next(iter(wiring.log_groups), None),
+            "correlation": wiring.correlation,
+            "checks": [asdict(check) for check in checks],
+        }
+
+    def read_only(self, *, without_login: bool = False) -> str | None:
+        """Return why nothing may be written, None where it may.
+
+        A dashboard that anybody on this machine can open (``without_login``) does not write to real AWS unless the
+        operator has said so; whoever runs the command line or a notebook holds the credentials.
+        """
+        if self.settings.read_only:
+            return f"{self.name} is read-only: read_only = true is set for it."
+        if self.settings.read_only is None and without_login and not self.aws.on_loopback():
+            return f"{self.name} is real AWS and nobody logs in here. Set read_only = false for it to allow repairs."
+        return None
+
+    def journal_mark(self) -> int:
+        """Return a number that changes with every outcome in the journal."""
+        return self.journal.mark()
+
+    def _overlaid(self, snapshot: Snapshot) -> Snapshot:
+        changed, confirmed_at = {}, {}
+        for row_id, item, at in self._written_since(snapshot, datetime.fromisoformat(snapshot.manifest["started_at"])):
+            changed[row_id] = rows_of([item]) if item else None
+            confirmed_at[row_id] = at
+        return snapshot.with_rows(changed, confirmed_at) if changed else snapshot
+
+    def _written_since(self, snapshot: Snapshot, since: datetime) -> list[Any]:
+        wiring = snapshot.wiring
+        return self.journal.verified_since(self.name, wiring.pool, wiring.table or "", since)
+
+    def _accept(self, snapshot: Snapshot, why: str | None) -> None:
+        if not self.accepted(snapshot):
+            body = {"snapshot": snapshot.stamp}
+            self.journal.record(_ACCEPTED, environment=self.name, who=operator(), why=why, body=body)
+
+    def _world(self) -> writers.World:
+        wiring = discovery.discover(self.aws)
+        # Raises where one service is this machine and another is AWS: that would repair one world by another's facts.
+        self.aws.on_loopback(*filter(None, [wiring.graphql_url]))
+        return writers.world(
+            self.aws, wiring, self.settings.writer or ("appsync" if wiring.graphql_url else "dynamodb")
+        )
+
+
+_ACCEPTED = "accepted_snapshot"
+
+
+def operator() -> str:
+    """Return who is at this machine, for the journal."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"

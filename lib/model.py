@@ -243,6 +243,22 @@ class Wiring:
     identity: str | None = None
     warnings: tuple[str, ...] = ()
 
+    def manifest(self) -> dict[str, Any]:
+        """Return it as the manifest keeps it, times as text."""
+        times = {name: getattr(self, name) for name in _WIRING_TIMES}
+        return dataclasses.asdict(self) | {name: time and iso(time) for name, time in times.items()}
+
+    @classmethod
+    def from_manifest(cls, wiring: Mapping[str, Any]) -> "Wiring":
+        """Return what ``manifest`` wrote; what it does not know of is left out, what is missing has its default."""
+        known = {field.name: wiring[field.name] for field in dataclasses.fields(cls) if field.name in wiring}
+        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        times = {name: moment(known.get(name)) for name in _WIRING_TIMES}
+        return cls(**{"pool": "", "region": ""} | known | lists | times)
+
+
+_WIRING_TIMES = ("log_from", "group_created_at")
+
 
 class PooltableError(Exception):
     """What failed, on what, what to do: one sentence an operator can act on."""

@@ -15,7 +15,7 @@ from lib.output import FORMATS, rendered, to_json
 if TYPE_CHECKING:
     from lib.environment import Environment
     from lib.plan import Plan
-    from lib.repair import Run
+    from lib.repair import Run, Told
     from lib.snapshot import Snapshot
 
 _NOT_READ = 3
@@ -26,7 +26,12 @@ class _Shown(click.ClickException):
 
     def __init__(self, error: PooltableError) -> None:
         super().__init__(visible(str(error)))
-        self.exit_code = error.exit_code
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click reads it from the instance
+        """Return the error's own."""
+        return self.error.exit_code
 
 
 class _Commands(click.Group):
@@ -108,8 +113,6 @@ def check(name: str | None, as_json: bool, limit: int, fail_on: Sequence[str]) -
 
 
 def _table_command(table: str, what: str) -> None:
-    @main.command(table, help=what)
-    @_table_options
     def command(
         name: str | None,
         situations: Sequence[str],
@@ -129,6 +132,8 @@ def _table_command(table: str, what: str) -> None:
             output.write_bytes(content)
         else:
             click.get_binary_stream("stdout").write(content)
+
+    main.command(table, help=what)(_table_options(command))
 
 
 _table_command("findings", "List the latest snapshot's findings (--all: every pair).")
@@ -311,12 +316,9 @@ def _refreshed(environment: "Environment") -> "Snapshot":
 
 
 def _say_state(snapshot: "Snapshot") -> None:
-    """Warn on stderr about a snapshot that does not show everything."""
-    for name, source in snapshot.manifest["sources"].items():
-        if not source["complete"]:
-            click.echo(f"Warning: {name} not read completely: {visible(source['why_not'])}", err=True)
+    """Warn on stderr about a snapshot that does not show everything, or that looks wrong."""
     for reason in snapshot.manifest["reasons"]:
-        click.echo(f"Warning: suspicious: {visible(reason)}", err=True)
+        click.echo(f"Warning: {visible(reason)}", err=True)
 
 
 def _agreed(planned: "Plan", yes: bool) -> None:
@@ -330,8 +332,8 @@ def _agreed(planned: "Plan", yes: bool) -> None:
         raise Refused("Nothing was written: you said no.")
 
 
-def _told(as_json: bool) -> Callable[[str], None] | None:
-    return None if as_json else lambda line: click.echo(visible(line))
+def _told(as_json: bool) -> "Told | None":
+    return None if as_json else lambda line, _settled, _total: click.echo(visible(line))
 
 
 def _finish(run: "Run", as_json: bool) -> NoReturn:

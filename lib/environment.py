@@ -12,8 +12,8 @@ from lib import plan as planning
 from lib import repair
 from lib.aws import discovery, writers
 from lib.aws.discovery import Check
-from lib.aws.session import Aws
 from lib.aws.rows import rows_of
+from lib.aws.session import Aws
 from lib.config import Config, Settings
 from lib.journal import Journal
 from lib.model import Progress, Wiring

@@ -210,7 +210,7 @@ class Journal:
     def mark(self) -> int:
         """Return a number that grows with every intent and outcome."""
         with self._connected() as connection:
-            return connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.steps.c.seq), 0))).scalar_one()
+            return int(connection.execute(sa.select(sa.func.max(STEPS.c.seq))).scalar() or 0)
 
     # What people decided
 

@@ -164,8 +164,9 @@ def _user(user: Any) -> dict[str, Any]:
 
 
 def _epoch(moment: datetime) -> float:
-    # moto's own moments are in UTC without saying so.
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    # Cognito keeps milliseconds; moto's own moments are in UTC without saying so.
+    kept = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return (kept if kept.tzinfo else kept.replace(tzinfo=UTC)).timestamp()
 
 
 def _token(username: str, pool_id: str) -> str:

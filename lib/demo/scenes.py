@@ -38,11 +38,14 @@ class Draft:
         """Return how many there are of something in this world that a world of 3,000 has ``of_3000`` of."""
         return max(1, round(of_3000 * self.scale))
 
+    def pick(self, of_3000: int, since: datetime, until: datetime) -> list[Story]:
+        """Return some plain sign-ups of a time."""
+        candidates = [story for story in self.plain if since <= story.at < until]
+        return self.rng.sample(candidates, min(self.count(of_3000), len(candidates)))
+
     def take(self, of_3000: int, since: datetime | None = None, until: datetime | None = None) -> list[Story]:
         """Move some plain sign-ups of a time (default: within the logs, before the key expired) out and return them."""
-        since, until = since or self.logs_from + HOUR, until or self.key_expires_at - HOUR
-        candidates = [story for story in self.plain if since <= story.at < until]
-        taken = self.rng.sample(candidates, min(self.count(of_3000), len(candidates)))
+        taken = self.pick(of_3000, since or self.logs_from + HOUR, until or self.key_expires_at - HOUR)
         chosen = {story.username for story in taken}
         self.plain = [story for story in self.plain if story.username not in chosen]
         self.special += taken
@@ -224,15 +227,12 @@ def federated(draft: Draft) -> None:
 
 def repeated(draft: Draft) -> None:
     """In an e-mail pool a second sign-up gets a new id, writes a second row, and is refused only then."""
-    firsts = [
-        story for story in draft.plain if story.status == "CONFIRMED" and story.at < draft.key_expires_at - 4 * DAY
-    ]
-    for first in draft.rng.sample(firsts, min(draft.count(21), len(firsts))):
-        at = first.at + 3 * DAY * draft.rng.uniform(0.01, 1)
-        again = draft.story(at, first.person, has_account=False)
+    seen = draft.pick(18, draft.logs_from + HOUR, draft.key_expires_at - 4 * DAY)
+    unseen = draft.pick(3, draft.now - 60 * DAY, draft.logs_from - 4 * DAY)
+    for first in seen + unseen:
+        again = draft.story(first.at + 3 * DAY * draft.rng.uniform(0.01, 1), first.person, has_account=False)
         again.runs[0].duration_ms = draft.quick()
-        seen = at > draft.logs_from
-        again.situation, again.cause = "orphaned_row", "repeat_sign_up" if seen else "unknown"
+        again.situation, again.cause = "orphaned_row", "repeat_sign_up" if first in seen else "unknown"
 
 
 def rejected(draft: Draft) -> None:
@@ -317,7 +317,7 @@ def malformed(draft: Draft) -> None:
         for story in draft.take(1):
             story.row_patch, story.situation = patch, "malformed_row"
     for story in draft.take(1):
-        story.row_patch, story.situation, story.has_account = {"email": {"NULL": True}}, "malformed_row", False
+        story.row_patch, story.situation, story.has_account = {"email": {"N": "7"}}, "malformed_row", False
 
 
 def hostile(draft: Draft) -> None:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.session import Session
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _HOSTS = (HOST, "localhost")
+# Whatever profile or files this machine's user has set up for AWS, none of it is meant for the demo.
+_NOBODYS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 
 
 class _Handler(MotoRequestHandler):
@@ -55,9 +63,8 @@ class Server:
 
     def client(self, service: str, credentials: tuple[str, str]) -> Any:
         """Return a boto3 client that can reach nothing but this server."""
-        return boto3.client(
+        return boto3.Session(botocore_session=Session(_NOBODYS), region_name=self._region).client(
             service,
-            region_name=self._region,
             endpoint_url=self.url,
             aws_access_key_id=credentials[0],
             aws_secret_access_key=credentials[1],

@@ -11,7 +11,7 @@ import sys
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib.config import DEMO, SERVICES, Settings
 from lib.demo.running import CREDENTIALS, Facts, alone, find, tell, told
@@ -58,6 +58,10 @@ class World:
         """Return what a refresh that starts at ``at`` (default: when the world began) must find; see ``History``."""
         return self.history.truth(at)
 
+    def client(self, service: str) -> Any:
+        """Return a plain boto3 client of one of its services."""
+        return self._server.client(service, CREDENTIALS)
+
     def config_toml(self) -> str:
         """Return a `pooltable.toml` for this world."""
         return self.facts.config_toml()
@@ -91,11 +95,11 @@ class World:
         api_id = seeding.random_id(26, "abcdefghijklmnopqrstuvwxyz234567")
         table, function = f"User-{api_id}-dev", f"amplifyauth{seeding.random_id(16, '0123456789')}PreSignup-dev"
         self._server = server = Server(region, port)
-        clients = {name: server.client(name, CREDENTIALS) for name in ("dynamodb", "iam", "lambda", "logs")}
-        seeding.create_table(clients["dynamodb"], table)
+        dynamodb = self.client("dynamodb")
+        seeding.create_table(dynamodb, table)
         self.api = AppSync(
             table=table,
-            dynamodb_client=clients["dynamodb"],
+            dynamodb_client=dynamodb,
             api_id=api_id,
             region=region,
             versioned=self.history.versioned,
@@ -107,7 +111,7 @@ class World:
             "renewed": self.api.add_key(self.history.key_expires_at + timedelta(days=365)).key,
         }
         arn = seeding.create_function(
-            clients["iam"], clients["lambda"], function, self.trigger_environment(region, self.keys["expired"])
+            self.client("iam"), self.client("lambda"), function, self.trigger_environment(region, self.keys["expired"])
         )
         pool = seeding.create_pool(region, arn)
         client_id = seeding.random_id(26, "abcdefghijklmnopqrstuvwxyz0123456789")
@@ -127,7 +131,7 @@ class World:
             api_id=api_id,
             graphql_url=self.api.url,
         )
-        seeding.create_log_group(clients["logs"], region, self.facts.log_group, self.history.logs_from)
+        seeding.create_log_group(self.client("logs"), region, self.facts.log_group, self.history.logs_from)
         seeding.seed(self.history, Place(region, pool.id, client_id), table, self.facts.log_group)
         server.open(self)
         if self._home:

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.aws.rows import plain
+from lib.aws.typed import typed
 from lib.config import Settings
 from lib.display import mask_emails, visible
 from lib.model import SITUATIONS, ConfigError, Refused, iso, now
 from lib.row_form import Missing, RowForm, learn
-from lib.step import Step, facts, typed, typed_item, version_of
+from lib.step import Step, facts, typed_item, version_of
 
 if TYPE_CHECKING:
     from lib.snapshot import Snapshot
@@ -319,8 +320,8 @@ def _chosen(
     if ids is not None:
         masks = [_among(findings[name], ids) for name in ("account_id", "sub", "row_id")]
         findings = findings.filter(pc.or_(pc.or_(masks[0], masks[1]), masks[2]))
-    listed: list[dict[str, Any]] = findings.to_pylist()
-    return listed
+    # Whatever the order of the findings, the same plan.
+    return sorted(findings.to_pylist(), key=lambda each: (each["situation"] == "drift", each["account_id"] or ""))
 
 
 def _among(column: pa.ChunkedArray, values: Iterable[str]) -> pa.ChunkedArray:

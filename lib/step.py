@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from lib.aws.rows import rows_of
+from lib.aws.typed import typed
 from lib.model import Item, iso
 
 SERVICE_SET = ("createdAt", "updatedAt", "_version", "_lastChangedAt")
@@ -60,21 +61,6 @@ class Step:
         return item
 
 
-def typed(value: Any) -> dict[str, Any]:
-    """Return a JSON value as a DynamoDB attribute value."""
-    if value is None:
-        return {"NULL": True}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, int | float | Decimal):
-        return {"N": str(value)}
-    if isinstance(value, list):
-        return {"L": [typed(inner) for inner in value]}
-    if isinstance(value, dict):
-        return {"M": {name: typed(inner) for name, inner in value.items()}}
-    return {"S": str(value)}
-
-
 def typed_item(text: str) -> Item:
     """Return the item behind the ``item`` column of a row, as exactly as JSON holds it."""
     return {name: typed(value) for name, value in json.loads(text, parse_float=Decimal).items()}
@@ -83,6 +69,12 @@ def typed_item(text: str) -> Item:
 def same(one: Item | None, other: Item | None) -> bool:
     """Return whether two images are one, as far as a snapshot keeps a row."""
     return _kept(one) == _kept(other)
+
+
+def differing(one: Item | None, other: Item | None) -> list[str]:
+    """Return the names of the attributes in which two images differ, as far as a snapshot keeps a row."""
+    kept, others = _kept(one) or {}, _kept(other) or {}
+    return [name for name in dict.fromkeys([*kept, *others]) if kept.get(name, _kept) != others.get(name, _kept)]
 
 
 def is_written(found: Item | None, wanted: Item | None, *, created: bool) -> bool:

@@ -1,0 +1,216 @@
+"""One step carried out: both sides read again, judged, one conditional write, and the row read back."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lib.aws.writers import World
+from lib.display import mask_emails
+from lib.model import AwsError, CredentialsError, Item, email_key
+from lib.step import Step, differing, facts, is_tombstone, is_written, same, text_of
+
+_REFUSED_BY_AWS = ("AccessDenied", "AccessDeniedException", "Unauthorized", "UnauthorizedException", "403")
+_SKEW = timedelta(minutes=1)
+_MOVED = ("ConditionalCheckFailed", "ConflictUnhandled")
+_NO_ANSWER = ("TimeoutError", "ConnectionError", "ConnectionClosedError", "HTTPClientError", "IncompleteReadError")
+_WAYS_OUT = (
+    "Three ways out: an API key that is valid (POOLTABLE_<ENVIRONMENT>_API_KEY), the role's name in Amplify's "
+    'custom-roles.json, or writer = "dynamodb" in pooltable.toml.'
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: done, already, refused, failed or unknown; `planned` where it never began.
+
+    ``stops`` is true when no later step could fare better: somebody must sign in or give a permission first.
+    """
+
+    number: int
+    state: str
+    message: str = ""
+    before: Item | None = None
+    after: Item | None = None
+    request_id: str = ""
+    stops: bool = False
+
+
+def carry_out(world: World, step: Step, at: datetime, correlation: str, *, resent: bool = False) -> Outcome:
+    """Write what a step wants unless the world has moved on, and return what became of it.
+
+    ``at`` is the time the row is given; ``resent`` says that an earlier try may have been done without an answer.
+    """
+    try:
+        account = world.account(step.account_id) if step.account and step.account_id else None
+        row = world.row(step.row_id)
+    except AwsError as error:
+        return _not_begun(world, step, error)
+    verdict = judge(step, account, row, correlation)
+    if verdict:
+        return Outcome(step.number, *verdict)
+    wanted = step.wanted(row, at)
+    try:
+        written, request_id = _send(world, row, wanted)
+    except AwsError as error:
+        return _Unsure(world, step, at, correlation, account, row, wanted, error, resent).settled()
+    if not is_written(written, wanted, created=row is None):
+        return Outcome(
+            step.number, "refused", "The row was changed by somebody else during the write; it is not as planned."
+        )
+    return _confirmed(world, step, row, written, request_id)
+
+
+def judge(step: Step, account: dict[str, Any] | None, row: Item | None, correlation: str) -> tuple[str, str] | None:
+    """Return the state and the reason why a step must not be carried out, None where it may. Pure."""
+    changed = _account_moved(step, account)
+    if changed:
+        return "refused", changed
+    if step.before is None:
+        return None if row is None else _occupied(step, row, correlation)
+    if step.after is None:
+        if row is None or is_tombstone(row):
+            return "already", "The row is gone."
+    elif row is None or is_tombstone(row):
+        return "refused", "The row was deleted meanwhile."
+    elif _is_met(step, row):
+        return "already", "The row has these values."
+    moved = differing(row, step.before)
+    return None if not moved else ("refused", f"The row was changed meanwhile: {', '.join(moved)}.")
+
+
+def is_ours(world: World, found: Item | None, wanted: Item | None, *, created: bool) -> bool:
+    """Return whether a row is the work of a write whose answer was lost."""
+    if world.writer == "dynamodb":
+        # Recognised by the very times that the write gave it.
+        return same(found, wanted)
+    return is_written(found, wanted, created=created) and not (created and _is_older(found, wanted))
+
+
+def _is_older(found: Item | None, wanted: Item | None) -> bool:
+    """Return whether a row was created before the write began, so by somebody else: AppSync gives the time itself."""
+    times = [text_of(item or {}, "createdAt") for item in (found, wanted)]
+    try:
+        created, tried = (datetime.fromisoformat(time or "") for time in times)
+        return created < tried - _SKEW
+    except (ValueError, TypeError):
+        return True
+
+
+def _account_moved(step: Step, account: dict[str, Any] | None) -> str | None:
+    if not step.account:
+        return None
+    if account is None:
+        return "The account is gone."
+    current = facts(account)
+    if current["sub"] != step.account.get("sub"):
+        return "The account is gone; another one has its username now."
+    moved = [name for name, value in step.account.items() if (current.get(name) or None) != (value or None)]
+    return f"The account was changed meanwhile: {', '.join(moved)}." if moved else None
+
+
+def _occupied(step: Step, row: Item, correlation: str) -> tuple[str, str]:
+    if is_tombstone(row):
+        return "refused", "A soft-deleted row has this id; reviving it is not available yet."
+    if "_deleted" in row and row["_deleted"] not in ({"BOOL": False}, {"NULL": True}):
+        return "refused", "A malformed row has this id."
+    if not _is_of_account(step, row, correlation):
+        return "refused", "A row that is not this account's has this id."
+    return "already", "The row is there."
+
+
+def _is_of_account(step: Step, row: Item, correlation: str) -> bool:
+    if correlation == "email":
+        return email_key(text_of(row, "email")) == email_key(step.account.get("email"))
+    if correlation == "owner":
+        return text_of(row, "owner") in (step.account_id, f"{step.sub}::{step.account_id}")
+    return True
+
+
+def _is_met(step: Step, row: Item) -> bool:
+    changes = step.changes()
+    if step.account and set(changes) == {"email"} and step.after:
+        # Case and spaces are no drift.
+        return email_key(text_of(row, "email")) == email_key(text_of(step.after, "email"))
+    return all(row.get(name) == value for name, value in changes.items())
+
+
+def _send(world: World, row: Item | None, wanted: Item | None) -> tuple[Item | None, str]:
+    if wanted is None:
+        assert row is not None
+        return world.delete(row)
+    return world.create(wanted) if row is None else world.update(row, wanted)
+
+
+def _confirmed(world: World, step: Step, row: Item | None, written: Item | None, request_id: str) -> Outcome:
+    try:
+        found = world.row(step.row_id)
+    except AwsError as error:
+        said = f"The write was acknowledged, but could not be read back. {error}"
+        return Outcome(step.number, "unknown", said, request_id=request_id, stops=_is_hopeless(error))
+    if step.after is None or is_written(found, written, created=row is None):
+        return Outcome(step.number, "done", before=row, after=found, request_id=request_id)
+    said = "The row was changed again by somebody else right after."
+    return Outcome(step.number, "done", said, before=row, after=written, request_id=request_id)
+
+
+@dataclass(frozen=True)
+class _Unsure:
+    """A write that ended in an error: what the error says, and the row read back, settle what became of it."""
+
+    world: World
+    step: Step
+    at: datetime
+    correlation: str
+    account: dict[str, Any] | None
+    row: Item | None
+    wanted: Item | None
+    error: AwsError
+    resent: bool
+
+    def settled(self) -> Outcome:
+        moved = any(code in self.error.code for code in _MOVED)
+        if not moved and not self.error.maybe_done:
+            return _not_begun(self.world, self.step, self.error)
+        try:
+            found = self.world.row(self.step.row_id)
+        except AwsError as error:
+            said = f"{self.error} It could not be read back either. {error}"
+            return self._outcome("unknown", said, stops=_is_hopeless(error))
+        if self._is_ours(found):
+            said = "Settled by reading back: the answer to the write was lost."
+            return self._outcome("done", said, before=self.row, after=found)
+        if same(found, self.row) and not moved:
+            return self._not_there()
+        return self._outcome(*(self._verdict(found) or ("refused", "The row was changed during the write.")))
+
+    def _is_ours(self, found: Item | None) -> bool:
+        may_be = self.world.writer == "dynamodb" or self.error.maybe_done or self.resent
+        return may_be and is_ours(self.world, found, self.wanted, created=self.row is None)
+
+    def _not_there(self) -> Outcome:
+        if isinstance(self.error, CredentialsError):
+            return _not_begun(self.world, self.step, self.error)
+        if not self.resent:
+            return carry_out(self.world, self.step, self.at, self.correlation, resent=True)
+        # Without any answer it may still be on its way.
+        return self._outcome("unknown" if self.error.code.endswith(_NO_ANSWER) else "failed", str(self.error))
+
+    def _verdict(self, found: Item | None) -> tuple[str, str] | None:
+        return judge(self.step, self.account, found, self.correlation)
+
+    def _outcome(self, state: str, message: str, **more: Any) -> Outcome:
+        return Outcome(self.step.number, state, message, request_id=self.error.request_id, **more)
+
+
+def _not_begun(world: World, step: Step, error: AwsError) -> Outcome:
+    """Return the outcome of a step of which AWS says that nothing was done."""
+    said = mask_emails(str(error))
+    if not _is_hopeless(error):
+        return Outcome(step.number, "failed", said, request_id=error.request_id)
+    if world.writer == "appsync" and error.action == "appsync:GraphQL":
+        said = f"{said} {_WAYS_OUT}"
+    return Outcome(step.number, "planned", said, request_id=error.request_id, stops=True)
+
+
+def _is_hopeless(error: AwsError) -> bool:
+    return isinstance(error, CredentialsError) or error.code in _REFUSED_BY_AWS

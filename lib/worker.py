@@ -1,0 +1,107 @@
+"""The holder of the lease at work: each step with its intent before and its outcome after, and what was left open."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lib.aws.writers import World
+from lib.carry_out import Outcome, carry_out, is_ours
+from lib.journal import Journal, Lease
+from lib.model import Item, JournalError, now
+from lib.step import SERVICE_SET, Step
+
+_STEP = ("number", "action", "situation", "account_id", "sub", "row_id", "before", "after", "condition", "reason")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Writes to one world under one lease; nobody else does so meanwhile."""
+
+    world: World
+    journal: Journal
+    lease: Lease
+
+    def outcomes(
+        self, run_id: str, steps: Iterable[Step], correlation: str, cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[Step, Outcome]]:
+        """Carry out the steps one after the other, until it is cancelled or no later step could succeed."""
+        for step in steps:
+            if cancelled():
+                return
+            outcome = self._carry_out(run_id, step, correlation)
+            yield step, outcome
+            if outcome.stops:
+                return
+
+    def settle(self, *, but: str | None = None, resend: bool = True) -> list[Outcome]:
+        """Settle the steps that earlier runs left open, and close those runs; ``but`` is the run under way."""
+        self.journal.interrupt_abandoned(self.lease.environment, but)
+        open_steps = self.journal.open_steps(self.lease.environment, self.world.pool, self.world.table)
+        outcomes = [self._settled(step, resend) for step in open_steps]
+        for run_id in dict.fromkeys(step["run_id"] for step in open_steps):
+            if all(step["state"] in ("done", "already") for step in self.journal.steps(run_id)):
+                self.journal.finish(run_id, "done")
+        return outcomes
+
+    @contextmanager
+    def unless_broken_off(self, run_id: str) -> Iterator[None]:
+        """Mark the run as interrupted where anything breaks it off; its open step is settled by the next run."""
+        try:
+            yield
+        except BaseException:
+            with suppress(JournalError):
+                self.journal.finish(run_id, "interrupted", "It was broken off.")
+            raise
+
+    def _carry_out(self, run_id: str, step: Step, correlation: str, first_tried_at: datetime | None = None) -> Outcome:
+        at = first_tried_at or now()
+        self.journal.intent(self.lease, run_id, step.number, before=step.before, after=step.wanted(step.before, at))
+        outcome = carry_out(self.world, step, at, correlation, resent=first_tried_at is not None)
+        self._record(run_id, outcome)
+        return outcome
+
+    def _settled(self, record: dict[str, Any], resend: bool) -> Outcome:
+        run_id, step = record["run_id"], recorded(record)
+        found = self.world.row(step.row_id)
+        if is_ours(self.world, found, step.after, created=step.before is None):
+            said = "Settled by reading back: the run was broken off before it heard of the outcome."
+            outcome = Outcome(step.number, "done", said, before=_reverted(step, found), after=found)
+        elif resend:
+            return self._carry_out(run_id, step, record["plan"]["correlation"], _first_tried_at(record))
+        else:
+            outcome = Outcome(step.number, "planned", "Settled by reading back: nothing had been written.")
+        self._record(run_id, outcome)
+        return outcome
+
+    def _record(self, run_id: str, outcome: Outcome) -> None:
+        self.journal.outcome(
+            run_id,
+            outcome.number,
+            outcome.state,
+            message=outcome.message,
+            before=outcome.before,
+            after=outcome.after,
+            request_id=outcome.request_id,
+        )
+
+
+def recorded(record: dict[str, Any]) -> Step:
+    """Return a step as the journal has it."""
+    return Step(**{name: record[name] for name in _STEP}, account=record["account"] or {})
+
+
+def _first_tried_at(record: dict[str, Any]) -> datetime:
+    # The same image again is recognised, whichever of the two writes came through.
+    stamp = (record["after"] or {}).get("updatedAt", {}).get("S")
+    return datetime.fromisoformat(stamp or record["intent_at"])
+
+
+def _reverted(step: Step, found: Item | None) -> Item | None:
+    """Return the row as it was before the step: the plan's own image is cut where the row is large."""
+    if step.before is None or found is None or step.after is None:
+        return step.before
+    changed = {*step.changes(), *SERVICE_SET}
+    kept = {name: value for name, value in found.items() if name not in changed}
+    return kept | {name: value for name, value in step.before.items() if name in changed}

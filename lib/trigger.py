@@ -205,7 +205,6 @@ class Api:
         # A socket's time-out is per read, the deadline is for all of them.
         wire.settimeout(self._time())
         connection.request("POST", self._path(), body, headers)
-        wire.settimeout(self._time())
         response = connection.getresponse()
         answer = b""
         while not response.isclosed() and len(answer) < _LONGEST_ANSWER:

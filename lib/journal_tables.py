@@ -48,7 +48,7 @@ STEPS = sa.Table(
     sa.Column("account_id", sa.Text),
     sa.Column("sub", sa.Text),
     sa.Column("row_id", sa.Text, nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False, index=True),
     sa.Column("account", sa.Text),
     sa.Column("before", sa.Text),
     sa.Column("after", sa.Text),
@@ -58,7 +58,7 @@ STEPS = sa.Table(
     sa.Column("aws_request_id", sa.Text),
     sa.Column("intent_at", sa.String(30)),
     sa.Column("settled_at", sa.String(30)),
-    sa.Column("seq", sa.Integer),
+    sa.Column("seq", sa.Integer, index=True),
 )
 EVENTS = sa.Table(
     "events",

@@ -286,3 +286,15 @@ def test_opening_a_journal_again_writes_nothing(journal, url, tmp_path):
     again.runs()
     again.close()
     assert file.read_bytes() == content
+
+
+def test_the_mark_rises_with_every_intent_and_outcome(journal):
+    marks = [journal.mark()]
+    run_id = journal.begin(RUN, [step(1), step(2)])
+    with journal.lease("prod", "ana") as lease:
+        for number in (1, 2):
+            journal.intent(lease, run_id, number, before=None, after=ITEM)
+            marks.append(journal.mark())
+            journal.outcome(run_id, number, "already")
+            marks.append(journal.mark())
+    assert marks == [0, 1, 2, 3, 4]

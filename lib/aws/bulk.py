@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
+from botocore.parsers import ResponseParserError
 
 from lib.model import AwsError, Progress, Source, now
 
@@ -30,11 +31,18 @@ _BAD_TOKEN_CODES = {
 }
 
 
-def keep_raw_answers(client: Any) -> None:
-    """Make a new client leave its bulk answers undecoded; ``body`` takes them. Call before sharing the client."""
+def watch_answers(client: Any, *, keep_bulk: bool) -> None:
+    """Make a new client refuse answers that are no JSON and, with ``keep_bulk``, leave bulk answers undecoded.
+
+    ``body`` takes those. Call before sharing the client.
+    """
     service = client.meta.service_model
-    for operation in set(_BULK) & set(service.operation_names):
-        client.meta.events.register(f"before-parse.{service.service_id.hyphenize()}.{operation}", _keep_raw_answer)
+    if service.resolved_protocol not in ("json", "rest-json"):
+        return
+    event = f"before-parse.{service.service_id.hyphenize()}"
+    client.meta.events.register(event, _refuse_pages)
+    for operation in set(_BULK) & set(service.operation_names) if keep_bulk else ():
+        client.meta.events.register(f"{event}.{operation}", _keep_raw_answer)
 
 
 def body(answer: dict[str, Any]) -> bytes:
@@ -202,3 +210,15 @@ def _keep_raw_answer(response_dict: dict[str, Any], customized_response_dict: di
     if response_dict["status_code"] == 200:
         customized_response_dict[_BODY] = response_dict["body"]
         response_dict["body"] = b"{}"
+
+
+def _refuse_pages(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
+    # botocore takes a proxy's page with status 200 for an empty answer: a missing row, or a write that succeeded.
+    if response_dict["status_code"] != 200 or operation_model.name in _BULK or operation_model.output_shape is None:
+        return
+    try:
+        answer = json.loads(response_dict["body"])
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ResponseParserError(f"{operation_model.name} was answered with something that is no JSON object")

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 
 from lib.aws import errors
-from lib.aws.bulk import keep_raw_answers
+from lib.aws.bulk import watch_answers
 from lib.config import Settings, is_loopback
 from lib.model import ConfigError, CredentialsError
 
@@ -99,8 +99,7 @@ class Aws:
             raise ConfigError(
                 f"{endpoint!r} cannot be the endpoint of {service}. Correct it in pooltable.toml."
             ) from error
-        if use == "read":
-            keep_raw_answers(client)
+        watch_answers(client, keep_bulk=use == "read")
         return client
 
     def _opened(self) -> boto3.Session:

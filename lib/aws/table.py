@@ -119,7 +119,7 @@ def put_new(aws: Aws, table: str, item: Item) -> str:
 
 
 def replace(aws: Aws, table: str, before: Item, after: Item) -> str:
-    """Turn an item that is still exactly ``before`` into ``after``, and return AWS's request id.
+    """Turn an item that is still exactly ``before`` into ``after``, which differs, and return AWS's request id.
 
     Attributes that neither image knows of are left alone. Every attribute of ``before`` must still have its value and
     no attribute that only ``after`` has may be there; of an item with more than 120 attributes, those that change,
@@ -138,7 +138,7 @@ def replace(aws: Aws, table: str, before: Item, after: Item) -> str:
         answer = aws.writer("dynamodb").update_item(
             TableName=table,
             Key={"id": sent_form(before)["id"]},
-            **({"UpdateExpression": update} if update else {}),
+            UpdateExpression=update,
             **condition.arguments(),
         )
     return _request_id(answer)

@@ -1,5 +1,6 @@
 """Log events of the trigger's function become invocations: one line for each run, by rules, whatever the order."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 _QUIET_MS = 60_000
 
-_stream_and_event = itemgetter("logStreamName", "timestamp", "eventId", "message")
+_FACTS = itemgetter("logStreamName", "timestamp", "eventId", "message")
+_IN_ORDER = itemgetter(*(INVOCATIONS.get_field_index(name) for name in ("started_at", "log_stream", "request_id")))
 
 
 def invocations(
@@ -34,7 +36,8 @@ def invocations(
     counts the suspicious lines that belong to no invocation.
     """
     now_ms = None if now is None else now.timestamp() * 1000
-    records, suspicious, still_open = [], 0, 0
+    records: list[tuple[Any, ...]] = []
+    suspicious = still_open = 0
     for stream, unsorted in _by_stream(events).items():
         found, stray = runs(_lines(unsorted))
         suspicious += stray
@@ -42,22 +45,18 @@ def invocations(
             if now_ms is not None and _is_open(run, now_ms, timeout_s * 1000):
                 still_open += 1
             else:
-                records.append({"log_stream": stream, **record(run)})
-    records.sort(key=itemgetter("started_at", "log_stream", "request_id"))
+                records.append(record(run, stream))
+    records.sort(key=_IN_ORDER)
     frame: pd.DataFrame = _table(records).to_pandas()
     frame.attrs.update(suspicious=suspicious, open=still_open)
     return frame
 
 
 def _by_stream(events: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, int, str, str]]]:
-    streams: dict[str, list[tuple[int, int, str, str]]] = {}
-    for stream, at, event_id, message in map(_stream_and_event, events):
+    streams: defaultdict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
+    for stream, at, event_id, message in map(_FACTS, events):
         # As numbers, event ids sort by length first; their 56 digits need not be converted for that.
-        event = (at, len(event_id), event_id, message)
-        try:
-            streams[stream].append(event)
-        except KeyError:
-            streams[stream] = [event]
+        streams[stream].append((at, len(event_id), event_id, message))
     return streams
 
 
@@ -76,17 +75,15 @@ def _is_open(run: Run, now_ms: float, timeout_ms: float) -> bool:
     return run.ended_at is None and now_ms < max(run.started_at + timeout_ms, run.last_at) + _QUIET_MS
 
 
-def _table(records: list[dict[str, Any]]) -> pa.Table:
-    columns = []
-    for field in INVOCATIONS:
-        values = [line.get(field.name) for line in records]
-        try:
-            columns.append(pa.array(values, type=field.type))
-        except UnicodeEncodeError:
-            columns.append(pa.array([_encodable(value) for value in values], type=field.type))
-    return pa.Table.from_arrays(columns, schema=INVOCATIONS)
+def _table(records: list[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(*records, strict=True) if records else [()] * len(INVOCATIONS)
+    arrays = [_array(values, field.type) for values, field in zip(columns, INVOCATIONS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=INVOCATIONS)
 
 
-def _encodable(value: str | None) -> str | None:
-    # A lone surrogate is legal in a log's JSON and in no encoding.
-    return value and value.encode(errors="replace").decode()
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:
+        # A lone surrogate is legal in a log's JSON and in no encoding.
+        return pa.array([value and value.encode(errors="replace").decode() for value in values], type=kind)

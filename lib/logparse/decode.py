@@ -6,6 +6,7 @@ What is decoded here may be hostile or cut anywhere: every function answers None
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -25,6 +26,14 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "0
 _WORDS = {"true": True, "false": False, "True": True, "False": False}
 
 
+def strict(text: str) -> Any:
+    """Return the value of a whole and correct JSON text, or None."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def loads(text: str) -> Any:
     """Return the value of a whole JSON text, or None; raw control characters and lone surrogates are let through."""
     try:
@@ -35,6 +44,14 @@ def loads(text: str) -> Any:
         return _LENIENT.decode(text)
     except (ValueError, RecursionError):
         return None
+
+
+def dumps(value: object) -> str:
+    """Return a decoded value as compact JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a lone surrogate
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def first_value(text: str) -> Any:
@@ -72,10 +89,8 @@ def inspected(text: str, at: int = 0) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     at = _skip(text, at)
     if text.startswith("{", at):
-        try:
+        with suppress(ValueError):
             _fill(fields, text, at + 1, 0)
-        except ValueError:
-            pass
     return fields
 
 
@@ -101,15 +116,16 @@ def _fill(fields: dict[str, Any], text: str, at: int, depth: int) -> int:
     while not text.startswith("}", at):
         key, at = _field_name(text, at)
         if text.startswith("{", at) and depth < _MAX_DEPTH:
-            inner = fields[key] = {}
-            at = _fill(inner, text, at + 1, depth + 1)
+            value: Any = {}
+            fields[key] = value
+            at = _skip(text, _fill(value, text, at + 1, depth + 1))
         else:
-            fields[key], at = _value(text, at, depth)
-        at = _skip(text, at)
-        if text.startswith(",", at):
-            at = _skip(text, at + 1)
-        elif not text.startswith("}", at):
+            value, at = _value(text, at, depth)
+            at = _skip(text, at)
+        if not text.startswith((",", "}"), at):
             raise ValueError(text[at : at + 20])
+        fields[key] = value  # only now: a cut may have parted it
+        at = _skip(text, at + 1) if text.startswith(",", at) else at
     return at + 1
 
 

@@ -3,10 +3,7 @@
 A log line may hold a user's own words, so each source has a trust: the better one wins, then the earlier.
 """
 
-import json
 from typing import Any, NamedTuple
-
-import orjson
 
 from lib.logparse import decode
 
@@ -32,14 +29,15 @@ NOBODY = Who()
 
 def logged_event(text: str) -> Who:
     """Return what the article's event line tells; of a cut one only what stands before the user's own attributes."""
-    event = decode.loads(text)
+    event = decode.strict(text)
     if isinstance(event, dict):
-        return _who(event)
+        return _who(event, as_logged=text.rstrip())
     event = decode.first_value(text)
     if isinstance(event, dict):
         return _who(event)
     fields = decode.first_fields(text, stop="request")
-    return Who(_text(fields.get("userName")), _text(fields.get("triggerSource")), truncated=bool(fields))
+    truncated = text[:2] in ("", "{", '{"')
+    return Who(_text(fields.get("userName")), _text(fields.get("triggerSource")), truncated=truncated)
 
 
 def logged_variables(text: str) -> Who:
@@ -50,29 +48,24 @@ def logged_variables(text: str) -> Who:
     return Who(_text(variables.get("id")), None, _text(variables.get("email")))
 
 
-def mentions(body: Any) -> bool:
-    """Return whether a line could name a user: cheap, to be asked of every line."""
-    return '"userName"' in body or "userPoolId" in body if isinstance(body, str) else True
-
-
-def named(body: Any, *, own: bool) -> tuple[int, Who] | None:
-    """Return who any other line names, after its rank of trust; ``own`` when it bears the request's id.
+def named(body: Any, *, own: bool) -> list[tuple[int, Who]]:
+    """Return who any other line names, if it does, after its rank of trust; ``own`` when it bears the request's id.
 
     2 is the event as the whole of such a line, 3 a summary of it (``userName`` and ``triggerSource``), 4 an event
     somewhere in the line; lines without the id rank behind all those, and all behind the article's own two lines.
     """
+    if isinstance(body, str) and '"userName"' not in body and "userPoolId" not in body:
+        return []
     whole = body if isinstance(body, dict) else _whole(body)
     event = _find(whole, 0)
     if event is not None:
-        return (2 if own else 5), _who(event)
-    if own and isinstance(whole, dict):
-        summary = _summary(whole)
-        if summary:
-            return 3, summary
+        return [(2 if own else 5, _who(event))]
+    summary = _summary(whole) if own and isinstance(whole, dict) else None
+    if summary:
+        return [(3, summary)]
     text = body.get("message") if isinstance(body, dict) else body
-    if isinstance(text, str):
-        return _within(text, own)
-    return None
+    event = _within(text) if isinstance(text, str) and "userPoolId" in text else None
+    return [(4 if own else 6, _who(event))] if event is not None else []
 
 
 def best(found: list[tuple[int, Who]]) -> Who:
@@ -98,14 +91,9 @@ def _completed(who: Who, other: Who) -> Who:
     )
 
 
-def _within(text: str, own: bool) -> tuple[int, Who] | None:
-    if "userPoolId" not in text:
-        return None
-    for value in decode.objects(text, before="userPoolId"):
-        event = _find(value, 0)
-        if event is not None:
-            return (4 if own else 6), _who(event)
-    return None
+def _within(text: str) -> dict[str, Any] | None:
+    found = (_find(value, 0) for value in decode.objects(text, before="userPoolId"))
+    return next((event for event in found if event is not None), None)
 
 
 def _whole(text: str) -> Any:
@@ -138,35 +126,27 @@ def _summary(record: dict[str, Any]) -> Who | None:
     return None
 
 
-def _who(event: dict[str, Any]) -> Who:
+def _who(event: dict[str, Any], as_logged: str | None = None) -> Who:
     request = event.get("request")
-    attributes = request.get("userAttributes") if isinstance(request, dict) else None
-    email = attributes.get("email") if isinstance(attributes, dict) else None
+    email = None
+    if isinstance(request, dict):
+        attributes = request.get("userAttributes")
+        email = attributes.get("email") if isinstance(attributes, dict) else None
+        secret = [key for key in _SECRET if request.get(key) is not None]
+        if secret:
+            event = event | {"request": request | {key: _keys(request[key]) for key in secret}}
+            as_logged = None
     return Who(
         _text(event.get("userName")),
         _text(event.get("triggerSource")),
         _text(email),
-        _dumps(_without_secrets(event, request)),
+        as_logged or decode.dumps(event),
     )
 
 
-def _without_secrets(event: dict[str, Any], request: object) -> dict[str, Any]:
-    """Return the event; of what a client sent along only the keys."""
-    if not isinstance(request, dict):
-        return event
-    secret = [key for key in _SECRET if request.get(key) is not None]
-    return event | {"request": request | {key: _keys(request[key]) for key in secret}} if secret else event
-
-
 def _keys(value: object) -> dict[str, None] | None:
+    """Return of what a client sent along only the keys."""
     return dict.fromkeys(value) if isinstance(value, dict) else None
-
-
-def _dumps(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # a lone surrogate
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: object) -> str | None:

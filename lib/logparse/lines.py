@@ -9,27 +9,25 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
-
-from lib.logparse.decode import cut_string, loads
+from lib.logparse.decode import cut_string, dumps, first_fields, loads
 
 START, END, REPORT, DONE, TIMED_OUT, EXITED, APP, ERROR, INIT_START, INIT_REPORT, NOTE = range(11)
 """Kinds of lines: the platform's; the application's with its request id (APP); an uncaught error without one (ERROR);
 anything else (NOTE)."""
 
 
-class Line(NamedTuple):
-    """One classified event. ``body`` depends on the kind; ``level`` is the application's."""
+Line = tuple[int, str | None, int, Any, str]
+"""One classified event: kind, request id, epoch milliseconds, a body that depends on the kind, the application's level.
 
-    kind: int
-    request_id: str | None
-    at: int
-    body: Any = None
-    level: str = ""
+A bare tuple, for there are millions of them.
+"""
 
 
 class Fault(NamedTuple):
-    """An error as the log tells it. ``uncaught`` is None where its form does not say who reported it."""
+    """An error as the log tells it, either part "" where it does not.
+
+    ``uncaught`` is None where its form does not say whether the handler logged it or the runtime.
+    """
 
     type: str
     message: str
@@ -50,7 +48,7 @@ class Report(NamedTuple):
 
 
 _ID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_REQUEST_ID = re.compile(_ID)
+REQUEST_ID = re.compile(_ID)
 _TIMED_OUT = re.compile(rf"\S+Z ({_ID}) (Task timed out after [\d.]+ seconds)\s*")
 _EXITED = re.compile(rf"RequestId: ({_ID}) (?:Error: )?((?:Runtime|Process) exited [^\n]*)\s*(?:Runtime\.\w+\s*)?")
 # Without the telemetry descriptor the runtime writes \r where it would write \n.
@@ -78,9 +76,7 @@ def report(body: Any) -> Report:
     plain = _PLAIN_REPORT.fullmatch(body)
     if plain:
         duration, billed, memory, used, init = plain.groups()
-        return Report(
-            None, None, float(duration), float(billed), int(memory), int(used), float(init) if init else None
-        )
+        return Report(None, None, float(duration), float(billed), int(memory), int(used), float(init) if init else None)
     return _report_of_text(body)
 
 
@@ -89,7 +85,9 @@ def fault(level: str, body: Any) -> Fault | None:
     if isinstance(body, dict):
         return _fault_of_record(body)
     if level == "ERROR" and body.startswith(_UNCAUGHT):
-        return _named(_object(body.partition("\t")[2]), uncaught=True)
+        text = body.partition("\t")[2]
+        told = _object(text) or first_fields(text, stop="stack")
+        return Fault(_text(told.get("errorType")) or "", _text(told.get("errorMessage")) or "")
     return None
 
 
@@ -103,48 +101,47 @@ def text_of(body: Any) -> str:
     named = _fault_of_record(body)
     if named:
         return f"{named.type}: {named.message}"
-    return "" if message is None else orjson.dumps(message).decode()
+    return "" if message is None else dumps(message)
 
 
 def _note(message: str, at: int) -> Line:
-    return Line(NOTE, None, at, message)
+    return NOTE, None, at, message, ""
 
 
 def _start(message: str, at: int) -> Line:
     if message.startswith("START RequestId: ") and message[53:63] == " Version: " and "\n" not in message[63:-1]:
-        return Line(START, message[17:53], at)
+        return START, message[17:53], at, None, ""
     return _note(message, at)
 
 
 def _end(message: str, at: int) -> Line:
     if message.startswith("END RequestId: ") and message[51:] in ("\n", ""):
-        return Line(END, message[15:51], at)
+        return END, message[15:51], at, None, ""
     return _note(message, at)
 
 
 def _report(message: str, at: int) -> Line:
     if message.startswith("REPORT RequestId: ") and message[54:55] == "\t":
-        return Line(REPORT, message[18:54], at, message[55:])
+        return REPORT, message[18:54], at, message[55:], ""
     exited = _EXITED.fullmatch(message)
-    return Line(EXITED, exited[1], at, exited[2]) if exited else _note(message, at)
+    return (EXITED, exited[1], at, exited[2], "") if exited else _note(message, at)
 
 
 def _init(message: str, at: int) -> Line:
     if message.startswith("INIT_START Runtime Version: "):
-        return Line(INIT_START, None, at)
+        return INIT_START, None, at, None, ""
     if message.startswith("INIT_REPORT Init Duration: "):
-        return Line(INIT_REPORT, None, at, message[17:])
+        return INIT_REPORT, None, at, message[17:], ""
     return _note(message, at)
 
 
 def _timed(message: str, at: int) -> Line:
     """Node's application line, ``time TAB id TAB level TAB text``, or the platform's time-out sentence."""
-    if message[23:25] == "Z\t" and message[61:62] == "\t":
-        end = message.find("\t", 62, 72)
-        return Line(APP, message[25:61], at, message[end + 1 :], message[62:end]) if end > 0 else _note(message, at)
+    if message[23:25] == "Z\t" and message[61:62] == "\t" and (end := message.find("\t", 62)) > 0:
+        return APP, message[25:61], at, message[end + 1 :], message[62:end]
     timed_out = _TIMED_OUT.fullmatch(message)
     if timed_out:
-        return Line(TIMED_OUT, timed_out[1], at, timed_out[2])
+        return TIMED_OUT, timed_out[1], at, timed_out[2], ""
     parts = message.split("\t", 3)
     if len(parts) == 4 and parts[1] in ("-", "undefined", ""):
         return _without_id(parts[3], parts[2], at)
@@ -155,18 +152,18 @@ def _bracket(message: str, at: int) -> Line:
     """Python's application line, ``[level] TAB time TAB id TAB text``, or its runtime's traceback."""
     level, _, rest = message.partition("]\t")
     if rest[23:25] == "Z\t" and rest[61:62] == "\t":
-        return Line(APP, rest[25:61], at, rest[62:], level[1:])
+        return APP, rest[25:61], at, rest[62:], level[1:]
     traceback = _TRACEBACK.fullmatch(message)
     if traceback:
-        return Line(ERROR, None, at, Fault(traceback[1], traceback[2] or ""))
+        return ERROR, None, at, Fault(traceback[1], traceback[2] or ""), ""
     return _note(message, at)
 
 
 def _without_id(body: Any, level: str, at: int) -> Line:
     named = fault(level, body)
     if named and level == "ERROR":
-        return Line(ERROR, None, at, named)
-    return Line(NOTE, None, at, body, level)
+        return ERROR, None, at, named, ""
+    return NOTE, None, at, body, level
 
 
 def _json(message: str, at: int) -> Line:
@@ -179,9 +176,10 @@ def _json(message: str, at: int) -> Line:
     level = record.get("level")
     if not isinstance(level, str) or "timestamp" not in record:
         return _note(message, at)
+    level = level.upper()
     request_id = record.get("requestId")
-    if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):
-        return Line(APP, request_id, at, record, level)
+    if isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id):
+        return APP, request_id, at, record, level
     return _without_id(record, level, at)
 
 
@@ -192,9 +190,9 @@ def _cut(message: str, at: int) -> Line:
         return _note(message, at)
     level, request_id, text = cut.groups()
     body = cut_string(text)
-    if request_id and _REQUEST_ID.fullmatch(request_id):
-        return Line(APP, request_id, at, body, level)
-    return Line(NOTE, None, at, body, level)
+    if request_id and REQUEST_ID.fullmatch(request_id):
+        return APP, request_id, at, body, level
+    return NOTE, None, at, body, level
 
 
 _PLATFORM = {
@@ -208,10 +206,10 @@ _PLATFORM = {
 
 def _platform(kind: str, record: dict[str, Any], time: object, at: int) -> Line:
     request_id = record.get("requestId")
-    line = Line(_PLATFORM.get(kind, NOTE), request_id if isinstance(request_id, str) else None, _ms(time, at), record)
-    if line.request_id is None and line.kind in (START, REPORT, DONE):
-        return line._replace(kind=NOTE, body="")
-    return line._replace(body="") if line.kind == NOTE else line
+    known = _PLATFORM.get(kind)
+    if known is None or (known in (START, REPORT, DONE) and not isinstance(request_id, str)):
+        return NOTE, None, at, "", ""
+    return known, request_id if known in (START, REPORT, DONE) else None, _ms(time, at), record, ""
 
 
 def _ms(time: object, otherwise: int) -> int:

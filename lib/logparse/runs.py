@@ -1,7 +1,6 @@
 """One log stream's lines, in order, become runs of the function: a stream holds one open run at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from lib.logparse import lines
@@ -23,40 +22,48 @@ INIT_ERRORS = frozenset(
 """Errors that only loading the function's code can raise."""
 
 
-@dataclass(slots=True)
 class Init:
     """What was said of starting the function since the previous run began."""
 
-    cold: bool = False
-    after_another: bool = False
-    faults: list[Fault] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
+    __slots__ = ("cold", "faults", "reports")
+
+    def __init__(self) -> None:
+        self.cold = False
+        self.faults: list[Fault] = []
+        self.reports: list[Report] = []
 
 
-@dataclass(slots=True)
 class Run:
     """One run of the function: what its lines say, not yet judged.
 
-    ``errors`` are lines that look like errors, with the fault where they are in a runtime's own form. ``stray`` is an
-    uncaught error without a request id, with its time. ``words`` are the application's other lines (True: with the id).
+    ``words`` are the application's lines with the request id, ``notes`` those without. ``errors`` are the ones of both
+    that look like errors, with the fault where they are in a runtime's own form. ``stray`` is an uncaught error without
+    a request id, with its time.
     """
 
-    request_id: str
-    started_at: int
-    last_at: int
-    init: Init
-    hidden: bool
-    start_seen: bool = False
+    init: Init | None = None
+    first = False
+    hidden = False
+    start_seen = False
     ended_at: int | None = None
     report: Any = None
     done: Any = None
     timed_out: str | None = None
     exited: str | None = None
-    said: bool = False
     stray: tuple[int, Fault] | None = None
-    errors: list[tuple[str, Fault | None]] = field(default_factory=list)
-    words: list[tuple[bool, Any]] = field(default_factory=list)
-    suspicious: int = 0
+    errors: list[tuple[str, Fault | None]] | None = None
+    notes: list[Any] | None = None
+    suspicious = 0
+
+    def __init__(self, request_id: str, at: int) -> None:
+        self.request_id = request_id
+        self.started_at = self.last_at = at
+        self.words: list[Any] = []
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing was said that could make it anything but completed."""
+        return not (self.errors or self.stray or self.timed_out or self.exited or self.done or self.init)
 
 
 def runs(stream: Sequence[Line]) -> tuple[list[Run], int]:
@@ -79,51 +86,59 @@ class _Reader:
         self.suspicious = 0
         self.current: Run | None = None
         self.until = -1
-        self.init = Init()
-        self.last: dict[str, int] = {}
-        self.started: set[str] = set()
-        self.midway: str | None = None
-        for place, line in enumerate(stream):
-            if line.request_id is not None:
-                self.last[line.request_id] = place
-                if line.kind == lines.START:
-                    self.started.add(line.request_id)
-                elif not self.started:
-                    self.midway = line.request_id
+        self.init: Init | None = None
+        self.last = {line[1]: place for place, line in enumerate(stream)}
+        self.started = {line[1] for line in stream if line[0] == lines.START}
         # With the system log level WARN neither a start nor a success is ever logged.
-        self.hidden = not self.started and any(isinstance(line.body, dict) for line in stream)
+        self.hidden = not self.started and any(isinstance(line[3], dict) for line in stream)
 
     def read(self) -> None:
+        known = self.runs.get
         for place, line in enumerate(self.stream):
-            if line.request_id is None:
-                self._nameless(place, line)
+            kind, request_id, at, body, level = line
+            if request_id is None:
+                self._nameless(place, kind, at, body, level)
                 continue
-            run = self.runs.get(line.request_id) or self._opened(place, line)
+            run = known(request_id) or self._opened(place, request_id, line)
             if run is None:
                 self._suspect(place)
+                continue
+            run.last_at = at
+            if kind == lines.APP:
+                _speak(run, at, body, level)
             else:
-                _TAKE[line.kind](run, line)
-                run.last_at = line.at
+                _TAKE[kind](run, at, body)
 
-    def _opened(self, place: int, line: Line) -> Run | None:
+    def _opened(self, place: int, request_id: str, line: Line) -> Run | None:
         """Return the run that a line with a new id opens; None when the line cannot be genuine."""
-        request_id = line.request_id
-        assert request_id is not None
-        if place < self.until and self.last[request_id] < self.until:
+        if not lines.REQUEST_ID.fullmatch(request_id) or self.last[request_id] < self.until:
             return None
-        if line.kind not in (lines.START, lines.APP) and not self._unstarted(request_id, line):
+        if line[0] not in (lines.START, lines.APP) and not self._unstarted(request_id, line):
             return None
-        run = Run(request_id, line.at, line.at, self.init, self.hidden)
+        run = Run(request_id, line[2])
+        run.init, run.first, run.hidden = self.init, not self.runs, self.hidden
         self.current, self.until = run, self.last[request_id]
         self.runs[request_id] = run
-        self.init = Init(after_another=True)
+        self.init = None
         return run
 
     def _unstarted(self, request_id: str, line: Line) -> bool:
         """Return whether an id may show up by its end: its start comes in the same instant, or is not in this log."""
+        if request_id in self.started or (not self.runs and request_id == self._midway()):
+            return True
         if self.hidden:
-            return isinstance(line.body, dict) and line.body.get("status") != "success"
-        return request_id in self.started or (not self.runs and request_id == self.midway)
+            return isinstance(line[3], dict) and line[3].get("status") != "success"
+        # Nothing but a run can follow a failed init.
+        return self.init is not None and bool(self.init.faults or self.init.reports)
+
+    def _midway(self) -> str | None:
+        """Return the id that was running when the window opened: the last one before the first start."""
+        found = None
+        for kind, request_id, *_ in self.stream:
+            if kind == lines.START:
+                break
+            found = request_id or found
+        return found
 
     def _suspect(self, place: int) -> None:
         if self.current is not None and place < self.until:
@@ -131,83 +146,92 @@ class _Reader:
         else:
             self.suspicious += 1
 
-    def _nameless(self, place: int, line: Line) -> None:
-        inside = self.current is not None and place < self.until
-        if line.kind in (lines.INIT_START, lines.INIT_REPORT):
-            self._starting(line, inside=inside, place=place)
+    def _nameless(self, place: int, kind: int, at: int, body: Any, level: str) -> None:
+        inside = place < self.until
+        if kind in (lines.INIT_START, lines.INIT_REPORT):
+            if inside:
+                self._suspect(place)
+            else:
+                self._starting(kind, body)
             return
-        run = self.current if inside or self._may_speak(line) else None
-        if line.kind == lines.NOTE:
+        run = self.current if inside or self._may_speak(at) else None
+        if kind == lines.NOTE:
             if run is not None:
-                _note(run, line)
-        elif run is not None and (inside or line.body.type not in INIT_ERRORS):
-            run.stray = run.stray or (line.at, line.body)
+                _note(run, body, level)
+        elif run is not None and (inside or body.type not in INIT_ERRORS):
+            run.stray = run.stray or (at, body)
         else:
-            self.init.faults.append(line.body)
+            self._starting(kind, body)
 
-    def _starting(self, line: Line, *, inside: bool, place: int) -> None:
-        if inside:
-            self._suspect(place)
-        elif line.kind == lines.INIT_START:
-            self.init.cold = True
+    def _starting(self, kind: int, body: Any) -> None:
+        init = self.init = self.init or Init()
+        if kind == lines.INIT_START:
+            init.cold = True
+        elif kind == lines.INIT_REPORT:
+            init.reports.append(lines.report(body))
         else:
-            self.init.reports.append(lines.report(line.body))
+            init.faults.append(body)
 
-    def _may_speak(self, line: Line) -> bool:
+    def _may_speak(self, at: int) -> bool:
         """Return whether the run before may still write: it has not ended, or only just."""
         run = self.current
-        return run is not None and (run.ended_at is None or line.at - run.ended_at <= _AFTER_END_MS)
+        return run is not None and (run.ended_at is None or at - run.ended_at <= _AFTER_END_MS)
 
 
-def _start(run: Run, line: Line) -> None:
+def _start(run: Run, at: int, _: Any) -> None:
     if run.start_seen:
         run.suspicious += 1
     else:
-        run.start_seen, run.started_at = True, line.at
+        run.start_seen, run.started_at = True, at
 
 
-def _close(run: Run, line: Line) -> None:
-    run.ended_at = line.at if run.ended_at is None else min(run.ended_at, line.at)
+def _close(run: Run, at: int, _: Any) -> None:
+    if run.ended_at is None or at < run.ended_at:
+        run.ended_at = at
 
 
-def _report(run: Run, line: Line) -> None:
-    _close(run, line)
-    run.report = line.body
+def _report(run: Run, at: int, body: Any) -> None:
+    _close(run, at, None)
+    run.report = body
 
 
-def _done(run: Run, line: Line) -> None:
-    _close(run, line)
-    run.done = line.body
+def _done(run: Run, at: int, body: Any) -> None:
+    _close(run, at, None)
+    run.done = body
 
 
-def _timed_out(run: Run, line: Line) -> None:
-    _close(run, line)
-    run.timed_out = line.body
+def _timed_out(run: Run, at: int, body: str) -> None:
+    _close(run, at, None)
+    run.timed_out = body
 
 
-def _exited(run: Run, line: Line) -> None:
-    _close(run, line)
-    run.exited = line.body
+def _exited(run: Run, at: int, body: str) -> None:
+    _close(run, at, None)
+    run.exited = body
 
 
-def _app(run: Run, line: Line) -> None:
-    run.said = True
+def _speak(run: Run, at: int, body: Any, level: str) -> None:
+    run.words.append(body)
     # A handler that goes on logging has not raised: the traceback was printed.
-    if run.stray is not None and line.at > run.stray[0]:
+    if run.stray is not None and at > run.stray[0]:
         run.stray = None
         run.suspicious += 1
-    body = line.body
-    run.words.append((True, body))
-    if line.level in _LOUD:
-        run.errors.append((lines.text_of(body), lines.fault(line.level, body)))
+    if level in _LOUD:
+        _add_error(run, body, lines.fault(level, body))
     elif body.startswith("Error") if isinstance(body, str) else _says_error(body):
-        run.errors.append((lines.text_of(body), None))
+        _add_error(run, body, None)
 
 
-def _note(run: Run, line: Line) -> None:
-    run.words.append((False, line.body))
-    if line.level in _LOUD or lines.text_of(line.body).startswith("Error"):
-        run.errors.append((lines.text_of(line.body), None))
+def _note(run: Run, body: Any, level: str) -> None:
+    run.notes = run.notes or []
+    run.notes.append(body)
+    if level in _LOUD or (body.startswith("Error") if isinstance(body, str) else _says_error(body)):
+        _add_error(run, body, None)
+
+
+def _add_error(run: Run, body: Any, fault: Fault | None) -> None:
+    run.errors = run.errors or []
+    run.errors.append((lines.text_of(body), fault))
 
 
 def _says_error(record: dict[str, Any]) -> bool:
@@ -222,5 +246,4 @@ _TAKE = {
     lines.DONE: _done,
     lines.TIMED_OUT: _timed_out,
     lines.EXITED: _exited,
-    lines.APP: _app,
 }

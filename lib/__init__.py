@@ -19,7 +19,7 @@ def connect(name: str | None = None) -> "Environment":
     Raises ``ConfigError`` when the name or the configuration is wrong. Nothing is read from AWS yet.
     """
     from lib import config, environment
-    from lib.demo import world
+    from lib.demo.world import resolved
 
     loaded = config.load()
-    return environment.Environment(loaded, world.resolved(loaded.settings(name), loaded.home))
+    return environment.Environment(loaded, resolved(loaded.settings(name), loaded.home))

@@ -112,34 +112,32 @@ def check(name: str | None, as_json: bool, limit: int, fail_on: Sequence[str]) -
     sys.exit(0 if judged["ok"] else 1)
 
 
-def _table_command(table: str, what: str) -> None:
-    def command(
-        name: str | None,
-        situations: Sequence[str],
-        causes: Sequence[str],
-        every: bool,
-        form: str,
-        output: Path | None,
-        reveal: bool,
-    ) -> None:
-        from lib.lookup import matching
-
-        snapshot = _open(name).latest()
-        _say_state(snapshot)
-        chosen = matching(snapshot, table, situations=situations, causes=causes, every=every)
-        content = rendered(chosen, form, reveal=reveal)
-        if output:
-            output.write_bytes(content)
-        else:
-            click.get_binary_stream("stdout").write(content)
-
-    main.command(table, help=what)(_table_options(command))
+@main.command()
+@_table_options
+def findings(**chosen: Any) -> None:
+    """List the latest snapshot's findings (--all: every pair)."""
+    _show("findings", **chosen)
 
 
-_table_command("findings", "List the latest snapshot's findings (--all: every pair).")
-_table_command("accounts", "List the accounts behind them.")
-_table_command("rows", "List the rows behind them.")
-_table_command("invocations", "List the trigger's invocations behind them.")
+@main.command()
+@_table_options
+def accounts(**chosen: Any) -> None:
+    """List the accounts behind them."""
+    _show("accounts", **chosen)
+
+
+@main.command()
+@_table_options
+def rows(**chosen: Any) -> None:
+    """List the rows behind them."""
+    _show("rows", **chosen)
+
+
+@main.command()
+@_table_options
+def invocations(**chosen: Any) -> None:
+    """List the trigger's invocations behind them."""
+    _show("invocations", **chosen)
 
 
 @main.command()
@@ -313,6 +311,30 @@ def _refreshed(environment: "Environment") -> "Snapshot":
     if on_terminal:
         click.echo("\r\033[K", nl=False, err=True)
     return snapshot
+
+
+def _show(
+    table: str,
+    *,
+    name: str | None,
+    situations: Sequence[str],
+    causes: Sequence[str],
+    every: bool,
+    form: str,
+    output: Path | None,
+    reveal: bool,
+) -> None:
+    from lib.selection import matching
+
+    snapshot = _open(name).latest()
+    _say_state(snapshot)
+    content = rendered(
+        matching(snapshot, table, situations=situations, causes=causes, every=every), form, reveal=reveal
+    )
+    if output:
+        output.write_bytes(content)
+    else:
+        click.echo(content, nl=False)
 
 
 def _say_state(snapshot: "Snapshot") -> None:

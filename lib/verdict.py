@@ -1,7 +1,7 @@
 """The verdict on one snapshot, for cron and alerts."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lib.model import SITUATIONS
@@ -41,7 +41,7 @@ def verdict(snapshot: Snapshot, *, limit: int = 0, fail_on: Collection[str] = ()
     }
 
 
-def _worst(manifest: dict[str, Any], by_situation: Counter[str], by_cause: Counter[str]) -> str:
+def _worst(manifest: Mapping[str, Any], by_situation: Counter[str], by_cause: Counter[str]) -> str:
     """Return one sentence, the worst news first."""
     unread = [f"{name}: {source['why_not']}" for name, source in manifest["sources"].items() if not source["complete"]]
     if unread:

@@ -2,9 +2,12 @@
 
 import os
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from lib.demo.world import World
 
 GUARD = Path(__file__).parent / "guard"
 runpy.run_path(str(GUARD / "sitecustomize.py"))
@@ -24,3 +27,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POOLTABLE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A small embedded world, the one that `demo` leads to in this module's tests."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch, World(accounts=300, home=folder / "state") as started:
+        patch.setenv("POOLTABLE_HOME", str(folder / "state"))
+        patch.chdir(folder)
+        yield started

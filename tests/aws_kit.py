@@ -81,6 +81,11 @@ class ScriptedAws:
         self._scripts: dict[str, Script] = {}
         self._lock = threading.Lock()
 
+    def reset(self) -> None:
+        self.requests.clear()
+        self.headers.clear()
+        self._scripts.clear()
+
     def script(self, operation: str, *answers: Answer) -> None:
         self._scripts[operation] = list(answers)
 
@@ -113,7 +118,8 @@ class Hasty(Aws):
 
     @staticmethod
     def _config(endpoint: str | None, retries: dict[str, Any]) -> Config:
-        hasty = Config(retries={**retries, "total_max_attempts": 2}, read_timeout=0.5)
+        # Adaptive retries would slow down every later test of the same client.
+        hasty = Config(retries={"mode": "standard", "total_max_attempts": 2}, read_timeout=0.5)
         return Aws._config(endpoint, retries).merge(hasty)
 
 

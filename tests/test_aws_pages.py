@@ -33,16 +33,23 @@ ISO = "2023-09-08T06:11:05.123Z"
 AT = datetime(2023, 9, 8, 6, 11, 5, 123000, tzinfo=UTC)
 
 
-@pytest.fixture
-def fake() -> Iterator[ScriptedAws]:
-    with scripted_aws() as served:
-        served.script("DescribeTable", described_table())
-        yield served
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[ScriptedAws, Aws]]:
+    with scripted_aws() as fake:
+        yield fake, Hasty(settings(fake.url))
 
 
 @pytest.fixture
-def aws(fake: ScriptedAws) -> Aws:
-    return Hasty(settings(fake.url))
+def fake(served: tuple[ScriptedAws, Aws]) -> ScriptedAws:
+    fake, _ = served
+    fake.reset()
+    fake.script("DescribeTable", described_table())
+    return fake
+
+
+@pytest.fixture
+def aws(fake: ScriptedAws, served: tuple[ScriptedAws, Aws]) -> Aws:
+    return served[1]
 
 
 def names_of(read: Read) -> list[str]:

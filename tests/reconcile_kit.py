@@ -75,3 +75,13 @@ def only(lines, **facts):
     found = [line for line in lines if all(line[name] == value for name, value in facts.items())]
     assert len(found) == 1, f"{len(found)} lines with {facts} in {lines}"
     return found[0]
+
+
+def apart(number, *records):
+    """The records with ids and e-mails of their own, so that many cases fit into one world."""
+    names = ("username", "id", "sub", "email", "email_key", "owner", "request_id")
+    return [
+        record | {name: f"{number:02}-{record[name]}" for name in names if record.get(name)}
+        for record in records
+        if record is not None
+    ]

@@ -158,6 +158,8 @@ def test_event_ids_have_56_digits_and_grow_with_time_in_each_stream():
             "{\n  input: {\n    id: '%s',\n    email: 'user1@example.org'\n  }\n}" % ("8" * 36),
         ),
         ("8" * 36, None, "{\n  input: { id: '%s', email: undefined }\n}" % ("8" * 36)),
+        ("8" * 36, "ab@mail.test", "{\n  input: { id: '%s', email: 'ab@mail.test' }\n}" % ("8" * 36)),
+        ("8" * 36, "abc@mail.test", "{\n  input: {\n    id: '%s',\n    email: 'abc@mail.test'\n  }\n}" % ("8" * 36)),
         ("Google_1", "a@mail.test", "{ input: { id: 'Google_1', email: 'a@mail.test' } }"),
         ("x", "o'b@mail.test", "{ input: { id: 'x', email: \"o'b@mail.test\" } }"),
         ("x", "o'\"b@mail.test", "{ input: { id: 'x', email: `o'\"b@mail.test` } }"),
@@ -311,7 +313,9 @@ def test_a_list_of_users_loses_nobody_when_the_last_one_of_a_page_is_deleted(wor
     assert sorted(seen) == sorted(everybody)
 
 
-@pytest.mark.parametrize("asked", [{"Limit": 61}, {"PaginationToken": "bm90IG91cnM="}], ids=str)
+@pytest.mark.parametrize(
+    "asked", [{"Limit": 61}, {"PaginationToken": "bm90IG91cnM="}, {"PaginationToken": "WyJvdGhlciIsICJ4Il0="}], ids=str
+)
 def test_a_list_of_users_refuses_what_cognito_refuses(world, asked):
     cognito = world.client("cognito-idp")
     with pytest.raises(cognito.exceptions.InvalidParameterException):
@@ -412,6 +416,7 @@ def opened(home):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=os.environ | {"AWS_PROFILE": "nobody-there"},
     )
 
 

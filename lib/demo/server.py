@@ -5,11 +5,13 @@ import json
 import os
 import threading
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.session import Session
+from moto.core.base_backend import AccountSpecificBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -32,6 +34,10 @@ _NOBODYS = {
 }
 
 
+def _session() -> boto3.Session:
+    return boto3.Session(botocore_session=Session(_NOBODYS))
+
+
 class _Handler(MotoRequestHandler):
     """Serves without a line per request on the terminal."""
 
@@ -44,6 +50,8 @@ class Server:
 
     def __init__(self, region: str, port: int = 0) -> None:
         self._region = region
+        # moto asks botocore for AWS's regions, which fails where AWS_PROFILE names a profile that is not there.
+        AccountSpecificBackend.get_session = cache(_session)  # type: ignore[method-assign]
         self._world: World | None = None
         self._moto = Quick(DomainDispatcherApplication(create_backend_app), region)
         self._server = make_server(HOST, port, self, threaded=True, request_handler=_Handler)
@@ -63,8 +71,9 @@ class Server:
 
     def client(self, service: str, credentials: tuple[str, str]) -> Any:
         """Return a boto3 client that can reach nothing but this server."""
-        return boto3.Session(botocore_session=Session(_NOBODYS), region_name=self._region).client(
+        return _session().client(
             service,
+            region_name=self._region,
             endpoint_url=self.url,
             aws_access_key_id=credentials[0],
             aws_secret_access_key=credentials[1],

@@ -1,0 +1,404 @@
+"""What Overview counts: sign-ups by outcome, the figures of a period, situations, losses and incidents.
+
+Every account counts once, at its creation. A sign-up that the trigger refused left no account and no row: it is
+counted from the trigger's log, once per retry group.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from lib.model import CAUSES, HEALTHY, SITUATIONS, Wiring
+from lib.snapshot import Snapshot
+
+OUTCOMES = {
+    "row_written": "Row written",
+    "rejected": "Rejected sign-up",
+    "in_flight": "In flight",
+    "unknown": "Missing (no log)",
+    "not_invoked": "Not invoked",
+    "failed": "Failed",
+    "silent_failure": "Silent failure",
+}
+"""How a sign-up ended, with its name on screen, best first: the order in which bars are stacked."""
+
+LOST = ("silent_failure", "failed", "not_invoked", "unknown")
+"""The outcomes that left an account without a row."""
+
+_SILENT = ("silent_failure",)
+
+RANGES = {
+    "24h": ("24 hours", timedelta(hours=1), 24),
+    "7d": ("7 days", timedelta(days=1), 7),
+    "30d": ("30 days", timedelta(days=1), 30),
+    "90d": ("90 days", timedelta(days=1), 90),
+}
+"""The periods one can choose: in words, length of a bar, number of bars."""
+
+SOON = timedelta(days=7)
+"""How long before its end an API key is worth a word: the life that AppSync gives a key by default."""
+
+STALLED = 3  # losses in a row: by chance alone, at a loss rate of 2 %, once in 125,000 sign-ups
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of time cut into bars of one length, in UTC; the last bar is as long as it got so far."""
+
+    start: datetime
+    end: datetime
+    step: timedelta
+    steps: int
+
+    def before(self) -> "Period":
+        """Return the period before this one, cut off at the same point, so that the two compare."""
+        span = self.step * self.steps
+        return Period(self.start - span, self.end - span, self.step, self.steps)
+
+    def bar(self, start: datetime) -> "Period":
+        """Return the one bar that starts there."""
+        return Period(start, min(start + self.step, self.end), self.step, 1)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a period, the same of the period before, and its course; None where it cannot be known."""
+
+    value: float | None
+    before: float | None
+    course: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures at the head of Overview."""
+
+    sign_ups: Figure
+    missing: Figure
+    silent: Figure
+    in_sync: Figure  # share of the sign-ups whose row could be there, 0 to 1
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What one look at a period shows; the frames are those of the functions of the same name."""
+
+    name: str
+    over: Period
+    reach: datetime | None
+    counted: pd.DataFrame
+    figures: Figures
+    situations: pd.DataFrame
+    funnel: pd.DataFrame
+    losses: pd.DataFrame
+    stalls: pd.DataFrame
+    key_expires_at: datetime | None
+
+
+# A missing row says why by its cause; whoever deleted a row later, the sign-up itself had written it. Under
+# PostConfirmation an unconfirmed account is promised nothing yet: its sign-up is still on the way.
+_SIGN_UPS = """
+with made as (
+    select account_created_at as signed_up_at, account_id, sub, email, status, situation, cause, reason, attempts,
+        cast(null as varchar) as error,
+        case
+            when situation in ('in_flight', 'out_of_scope') then 'in_flight'
+            when situation <> 'orphaned_account' or cause = 'row_deleted' then 'row_written'
+            when cause in ('silent_failure', 'api_key_expired') then 'silent_failure'
+            when starts_with(cause, 'trigger_') then 'failed'
+            when cause in ('not_invoked', 'admin_created', 'imported', 'federated') then 'not_invoked'
+            else 'unknown'
+        end as outcome
+    from pairs
+    where account_id is not null and situation not in ('duplicate', 'orphaned_row')
+        and account_created_at >= $start and account_created_at < $end
+), homeless as (
+    select * from invocations
+    where username is not null and started_at >= $start and started_at < $end
+        and (starts_with(trigger_source, 'PreSignUp_') or trigger_source = 'PostConfirmation_ConfirmSignUp')
+        and not exists (select 1 from accounts a where a.username = invocations.username)
+        and not exists (select 1 from rows r where r.id = invocations.username)
+        and not exists (select 1 from seen s where s.kind = 'account' and s.id = invocations.username)
+), gaps as (
+    select *, case when started_at <= lag(started_at) over tries + interval 9 second then 0 else 1 end as opens
+    from homeless
+    window tries as (partition by username, trigger_source order by started_at, request_id)
+), islands as (
+    select *, sum(opens) over (partition by username, trigger_source order by started_at, request_id) as island
+    from gaps
+), attempts as (
+    select *, (row_number() over (partition by username, trigger_source, island order by started_at) - 1) // 3 as turn
+    from islands
+), refused as (
+    select min(started_at) as signed_up_at, username as account_id, null as sub, any_value(email) as email,
+        null as status, 'rejected' as situation, null as cause, null as reason, count(*) as attempts,
+        arg_max(coalesce(error_message, error_type, outcome), started_at) as error, 'rejected' as outcome
+    from attempts
+    group by username, trigger_source, island, turn
+    having arg_max(outcome, started_at) not in ('completed', 'incomplete')
+), sign_ups as (
+    select * from made union all select * from refused
+)
+"""
+
+
+_STALLS = """, judged as (
+    select signed_up_at, account_id, sub, outcome,
+        lead(signed_up_at) over (order by signed_up_at, account_id) as next_at
+    from sign_ups
+    where outcome in ('row_written', 'silent_failure', 'failed', 'not_invoked', 'unknown')
+        and coalesce(cause, '') not in ('admin_created', 'imported', 'federated', 'row_deleted')
+        and coalesce(status, '') not in ('FORCE_CHANGE_PASSWORD', 'RESET_REQUIRED', 'EXTERNAL_PROVIDER')
+), numbered as (
+    select *, count(*) filter (where outcome = 'row_written') over (order by signed_up_at, account_id) as island
+    from judged
+)
+select min(signed_up_at) as since, case when max(next_at) > max(signed_up_at) then max(next_at) end as until,
+    count(*) as lost, arg_min(account_id, signed_up_at) as account_id, arg_min(sub, signed_up_at) as sub
+from numbered where outcome <> 'row_written' group by island having count(*) >= $least order by since
+"""
+
+
+def _sign_ups(snapshot: Snapshot, over: Period, query: str, **parameters: Any) -> pd.DataFrame:
+    """Return what a query finds in ``sign_ups``: one line per sign-up of the period, with its outcome."""
+    return snapshot.sql(_SIGN_UPS + query, start=over.start, end=over.end, **parameters)
+
+
+def taken_at(snapshot: Snapshot) -> datetime:
+    """Return when the snapshot was complete: the end of every period."""
+    return datetime.fromisoformat(snapshot.manifest["finished_at"]).astimezone(UTC)
+
+
+def period(snapshot: Snapshot, name: str = "30d") -> Period:
+    """Return the period of that name in ``RANGES``, up to the snapshot, starting at a full hour or UTC day."""
+    _, step, steps = RANGES[name]
+    end = taken_at(snapshot)
+    bar = end.replace(minute=0, second=0, microsecond=0)
+    if step == timedelta(days=1):
+        bar = bar.replace(hour=0)
+    return Period(bar - step * (steps - 1), end, step, steps)
+
+
+def log_reach(snapshot: Snapshot) -> datetime | None:
+    """Return since when the log proves what the trigger did; None when it proves nothing."""
+    wiring = snapshot.wiring
+    if wiring.log_from is None or not snapshot.manifest["sources"]["invocations"]["complete"]:
+        return None
+    kept = taken_at(snapshot) - timedelta(days=wiring.retention_days) if wiring.retention_days else wiring.log_from
+    return max(wiring.log_from, kept, wiring.group_created_at or wiring.log_from)
+
+
+def sign_ups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
+    """Return one line per bar: `at` (its start, UTC), a count per outcome, and `in_sync` (rows there and right)."""
+    counted = _sign_ups(
+        snapshot,
+        over,
+        "select (epoch_ms(signed_up_at) - epoch_ms($start)) // $width as bar, outcome, count(*) as sign_ups,"
+        " count(*) filter (where situation = 'in_sync') as in_sync from sign_ups group by all",
+        width=over.step // timedelta(milliseconds=1),
+    )
+    bars = range(over.steps)
+    wide = counted.pivot_table(index="bar", columns="outcome", values="sign_ups", aggfunc="sum", fill_value=0)
+    wide = wide.reindex(index=bars, columns=list(OUTCOMES), fill_value=0).astype("int64")
+    wide["in_sync"] = counted.groupby("bar")["in_sync"].sum().reindex(bars, fill_value=0).astype("int64")
+    wide.insert(0, "at", [over.start + over.step * bar for bar in bars])
+    return wide.reset_index(drop=True).rename_axis(columns=None)
+
+
+def figures(counted: pd.DataFrame, before: pd.DataFrame, over: Period, reach: datetime | None) -> Figures:
+    """Return the figures of a period beside those of the one before, both counted by ``sign_ups``.
+
+    Silent failures are known only where the log reaches: elsewhere their figure is None, never 0.
+    """
+    return Figures(
+        sign_ups=_figure(counted, before, OUTCOMES),
+        missing=_figure(counted, before, LOST),
+        silent=Figure(
+            None if reach is None or reach >= over.end else _total(counted, _SILENT),
+            None if reach is None or reach > over.before().start else _total(before, _SILENT),
+            _course(counted, _SILENT),
+        ),
+        in_sync=Figure(_share(counted), _share(before), _course_of_share(counted)),
+    )
+
+
+def situations(snapshot: Snapshot) -> pd.DataFrame:
+    """Return `situation`, `count`, `repairable` (those with a suggested action) of everything, worst first."""
+    counted = snapshot.sql(
+        "select situation, count(*) as count, count(suggested_action) as repairable from pairs group by situation"
+    )
+    order = [situation for situation in BY_WEIGHT if situation in set(counted["situation"])]
+    return counted.set_index("situation").loc[order].reset_index()
+
+
+def funnel(snapshot: Snapshot, over: Period) -> pd.DataFrame:
+    """Return `stage` and `count`: sign-ups, of these those that ran the trigger, got a row, are confirmed.
+
+    A row proves that the trigger ran, also where the log no longer says so.
+    """
+    counted = _sign_ups(
+        snapshot,
+        over,
+        "select count(*) as signed_up,"
+        " count(*) filter (where attempts > 0 or outcome = 'row_written') as triggered,"
+        " count(*) filter (where outcome = 'row_written') as written,"
+        " count(*) filter (where outcome = 'row_written'"
+        "   and status not in ('UNCONFIRMED', 'FORCE_CHANGE_PASSWORD', 'UNKNOWN')) as confirmed from sign_ups",
+    ).iloc[0]
+    stages = {"signed_up": "Signed up", "triggered": "Trigger ran", "written": "Row written", "confirmed": "Confirmed"}
+    return pd.DataFrame({"stage": list(stages.values()), "count": [int(counted[column]) for column in stages]})
+
+
+def members(snapshot: Snapshot, over: Period, outcomes: Iterable[str] = LOST, limit: int = 50) -> pd.DataFrame:
+    """Return the latest sign-ups with one of these outcomes, newest first.
+
+    Columns: signed_up_at, outcome, account_id, sub, email, status, why (in words). E-mails are as they are: mask them.
+    """
+    found = _sign_ups(
+        snapshot,
+        over,
+        "select signed_up_at, outcome, account_id, sub, email, status, cause, error from sign_ups"
+        " where list_contains($outcomes, outcome) order by signed_up_at desc, account_id limit $limit",
+        outcomes=list(outcomes),
+        limit=limit,
+    )
+    found["why"] = [
+        CAUSES.get(cause or "") or error or OUTCOMES[outcome]
+        for cause, error, outcome in zip(_texts(found["cause"]), _texts(found["error"]), found["outcome"], strict=True)
+    ]
+    return found.drop(columns=["cause", "error"])
+
+
+def stalls(snapshot: Snapshot, over: Period) -> pd.DataFrame:
+    """Return the times when rows stopped being written: three or more sign-ups in a row that lost theirs.
+
+    Columns: since (first loss), until (next row written; NaT while it lasts), lost, account_id and sub of the first
+    account lost. A night without sign-ups is none; nor is an import, which never runs the trigger.
+    """
+    return _sign_ups(snapshot, over, _STALLS, least=STALLED)
+
+
+def history(snapshots: Sequence[Snapshot]) -> pd.DataFrame:
+    """Return `at`, `situation`, `count` of the findings of past snapshots, as they were judged then."""
+    counted = []
+    for snapshot in snapshots:
+        found = snapshot.sql("select situation, count(*) as count from findings group by situation")
+        counts = dict(zip(found["situation"], found["count"], strict=True))
+        counted += [(taken_at(snapshot), situation, int(counts.get(situation, 0))) for situation in FINDINGS_BY_WEIGHT]
+    frame = pd.DataFrame(counted, columns=["at", "situation", "count"])
+    frame = frame[frame.groupby("situation")["count"].transform("max") > 0]
+    return frame.sort_values("at", kind="stable").reset_index(drop=True)
+
+
+def key_expiry(wiring: Wiring) -> datetime | None:
+    """Return when the first of the trigger's API keys expires, by what was seen of them last."""
+    latest = max((key["seen_at"] for key in wiring.keys), default=None)
+    expiries = [key["expires_at"] for key in wiring.keys if key["seen_at"] == latest and key.get("expires_at")]
+    return min((datetime.fromisoformat(expiry) for expiry in expiries), default=None)
+
+
+def overview(snapshot: Snapshot, name: str = "30d") -> Overview:
+    """Return all that Overview shows of the period of that name in ``RANGES``."""
+    over, reach = period(snapshot, name), log_reach(snapshot)
+    counted = sign_ups(snapshot, over)
+    return Overview(
+        name=name,
+        over=over,
+        reach=reach,
+        counted=counted,
+        figures=figures(counted, sign_ups(snapshot, over.before()), over, reach),
+        situations=situations(snapshot),
+        funnel=funnel(snapshot, over),
+        losses=members(snapshot, over, limit=8),
+        stalls=stalls(snapshot, over),
+        key_expires_at=key_expiry(snapshot.wiring),
+    )
+
+
+def summary(shown: Overview, *, now: datetime) -> str:
+    """Return one sentence on the period, the worst news first."""
+    expiry = shown.key_expires_at
+    clauses = [
+        f"no row was written since {line['since']:%-d %b %H:%M} UTC: the last {line['lost']:,} sign-ups lost theirs"
+        for line in shown.stalls[shown.stalls["until"].isna()].to_dict("records")
+    ]
+    if expiry and expiry <= now:
+        clauses.append(f"the API key expired {span(now - expiry)} ago")
+    clauses += _news(shown.counted, RANGES[shown.name][0])
+    if expiry and now < expiry <= now + SOON:
+        clauses.append(f"the API key expires in {span(expiry - now)}")
+    sentence = "; ".join(clauses)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in words, in its largest unit: `3 hours`."""
+    minutes = int(length.total_seconds() // 60)
+    for unit, size in (("day", 1440), ("hour", 60), ("minute", 1)):
+        if minutes >= size:
+            count = minutes // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "less than a minute"
+
+
+def _news(counted: pd.DataFrame, words: str) -> list[str]:
+    total, lost, silent = _total(counted, OUTCOMES), _total(counted, LOST), _total(counted, _SILENT)
+    rejected = _total(counted, ["rejected"])
+    if not total:
+        return [f"no sign-ups in the last {words}"]
+    if lost:
+        clauses = [f"{lost:,} of {total:,} sign-ups {'has' if lost == 1 else 'have'} no row"]
+    else:
+        clauses = [f"all {total - rejected:,} sign-ups of the last {words} have their row or are on the way"]
+    if silent:
+        clauses.append(f"{silent:,} {'was' if silent == 1 else 'were'} lost in silence")
+    if rejected:
+        clauses.append(f"{rejected:,} {'was' if rejected == 1 else 'were'} rejected")
+    return clauses
+
+
+def _total(counted: pd.DataFrame, outcomes: Iterable[str]) -> int:
+    return int(counted[list(outcomes)].to_numpy().sum())
+
+
+def _figure(counted: pd.DataFrame, before: pd.DataFrame, outcomes: Iterable[str]) -> Figure:
+    return Figure(_total(counted, outcomes), _total(before, outcomes), _course(counted, outcomes))
+
+
+def _course(counted: pd.DataFrame, outcomes: Iterable[str]) -> tuple[float, ...]:
+    return tuple(float(count) for count in counted[list(outcomes)].sum(axis=1))
+
+
+def _share(counted: pd.DataFrame) -> float | None:
+    judged = _total(counted, ("row_written", *LOST))
+    return float(counted["in_sync"].sum()) / judged if judged else None
+
+
+def _course_of_share(counted: pd.DataFrame) -> tuple[float, ...]:
+    # A dozen points at most: the share of a single hour of the night says nothing.
+    width = max(1, len(counted) // 12)
+    shares = [_share(counted.iloc[start : start + width]) for start in range(0, len(counted), width)]
+    return tuple(share for share in shares if share is not None)
+
+
+def _texts(column: "pd.Series[str]") -> list[str | None]:
+    return [None if pd.isna(value) else str(value) for value in column]
+
+
+BY_WEIGHT = (
+    "orphaned_account",
+    "malformed_row",
+    "drift",
+    "orphaned_row",
+    "duplicate",
+    "tombstone",
+    "unversioned_row",
+    "in_flight",
+    "out_of_scope",
+    "in_sync",
+)
+FINDINGS_BY_WEIGHT = tuple(situation for situation in BY_WEIGHT if situation not in HEALTHY)
+assert set(BY_WEIGHT) == set(SITUATIONS)

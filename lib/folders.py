@@ -1,5 +1,6 @@
 """Snapshot folders, on disk or in S3: each appears as a whole or not at all, and is never changed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -113,25 +114,37 @@ class Folders:
 
     def _published(self, staging: Path, started_at: str) -> str:
         taken = set(self.stamps())
-        free = (_stamp(started_at, later_ms) for later_ms in count())
-        stamp = next(stamp for stamp in free if stamp not in taken)
-        folder = f"{self._base}/{stamp}"
+        free = (stamp for stamp in _stamps_from(started_at) if stamp not in taken)
         if self._is_local:
             _sync_folder(staging)
-            staging.rename(folder)
-            _sync_folder(Path(self._base))
-            return stamp
+            return next(stamp for stamp in free if _moved(staging, Path(self._base) / stamp))
+        stamp = next(free)
         for name in (*(f"{name}.parquet" for name in TABLES), _MANIFEST):
-            with self._files.open_output_stream(f"{folder}/{name}") as stream:
-                stream.write((staging / name).read_bytes())
+            target = f"{self._base}/{stamp}/{name}"
+            with (staging / name).open("rb") as staged, self._files.open_output_stream(target) as stream:
+                shutil.copyfileobj(staged, stream)
         return stamp
 
 
-def _stamp(started_at: str, later_ms: int) -> str:
-    at = moment(started_at)
-    assert at is not None
-    at += timedelta(milliseconds=later_ms)
-    return f"{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03d}Z"
+def _stamps_from(started_at: str) -> Iterator[str]:
+    """Yield the stamp of a moment, then of each later millisecond."""
+    first = moment(started_at)
+    assert first is not None
+    for later_ms in count():
+        at = first + timedelta(milliseconds=later_ms)
+        yield f"{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03d}Z"
+
+
+def _moved(staging: Path, folder: Path) -> bool:
+    """Put a folder in its place for good; return false where somebody else was faster."""
+    try:
+        staging.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    _sync_folder(folder.parent)
+    return True
 
 
 def _make_private(folder: Path) -> None:

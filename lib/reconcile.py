@@ -24,6 +24,8 @@ _TERMS = pa.schema(
         ("correlation", pa.string()),
         ("trigger_kind", pa.string()),
         ("versioned", pa.bool_()),
+        ("accounts_complete", pa.bool_()),
+        ("rows_complete", pa.bool_()),
         ("young_after", _TIME),
         ("evidence_from", _TIME),
         ("logs_complete", pa.bool_()),
@@ -82,6 +84,8 @@ def terms(manifest: Mapping[str, Any]) -> pa.Table:
         "correlation": wiring.get("correlation") or "username",
         "trigger_kind": wiring.get("trigger") or "post_confirmation",
         "versioned": bool(wiring.get("versioned")),
+        "accounts_complete": _is_complete(manifest, "accounts"),
+        "rows_complete": _is_complete(manifest, "rows"),
         "young_after": started_at - timedelta(minutes=wiring.get("grace_minutes", 15)),
         "evidence_from": evidence_from,
         "logs_complete": evidence_from is not None,
@@ -99,6 +103,10 @@ def keys(manifest: Mapping[str, Any]) -> pa.Table:
         for fact in manifest["wiring"].get("keys") or ()
     ]
     return pa.Table.from_pylist(facts, schema=_KEYS)
+
+
+def _is_complete(manifest: Mapping[str, Any], source: str) -> bool:
+    return bool(manifest.get("sources", {}).get(source, {}).get("complete", True))
 
 
 def _accounts_started_at(manifest: Mapping[str, Any]) -> datetime:

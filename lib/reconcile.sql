@@ -1,8 +1,8 @@
 -- Every pair of account and row with its situation and cause, and the duplicates: one statement for any engine.
 --
 -- Relations: accounts, rows and seen as in the contract; invocations too, with email_key besides; terms, one row:
--- correlation, trigger_kind, versioned, young_after, evidence_from (null: no log evidence), logs_complete; and
--- keys: expires_at, seen_at.
+-- correlation, trigger_kind, versioned, accounts_complete, rows_complete, young_after, evidence_from (null: no log
+-- evidence), logs_complete; and keys: expires_at, seen_at.
 -- Only what DuckDB, Spark and Trino understand alike: no array functions but array_position, array_sort and
 -- array_agg, `||` where null must stay null, no greatest or least, no null ordering left to the engine.
 with
@@ -84,6 +84,9 @@ judged as (
             ) then 'malformed_row'
             when p.has_account and p.is_deleted then 'tombstone'
             when p.is_deleted then null
+            -- Nothing is missing from a side that was not read to its end.
+            when not p.has_row and not t.rows_complete then null
+            when not p.has_account and not t.accounts_complete then null
             when not p.has_row and (
                 coalesce(p.account_created_at > t.young_after, false)
                 or coalesce(p.account_modified_at > t.young_after, false)

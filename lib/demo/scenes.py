@@ -163,8 +163,10 @@ def broken_deploy(draft: Draft) -> None:
     # The attempt that let these in left no lines: its stream was lost with its sandbox.
     let_in = draft.take(3)
     lost(let_in, "trigger_init_error")
-    for story in let_in:
-        story.at, story.runs = draft.moment(start, start + 20 * MINUTE), [Run(0.0, 130.0, "init_error")]
+    for index, story in enumerate(let_in):
+        # A failed start names nobody: it explains an account only where no other one came or changed near it.
+        story.at = start + 20 * MINUTE * (index + 0.5) / len(let_in)
+        story.runs, story.modified_at = [Run(0.0, 130.0, "init_error")], story.at + 3 * HOUR + index * MINUTE
 
 
 def trigger_detached(draft: Draft) -> None:

@@ -11,17 +11,16 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from lib import config, logparse
-from lib.aws import discovery, logs, pool, table
+from lib.aws import logs, pool, table
 from lib.aws.session import Aws
 from lib.demo import history, loglines, running
 from lib.demo.sign_up import FAILURES, sign_up
 from lib.demo.world import World, attach, resolved
-from lib.model import CAUSES, INVOCATIONS, SEEN, SITUATIONS, email_key, iso, now
-from lib.reconcile import reconcile
+from lib.environment import Environment
+from lib.model import CAUSES, SITUATIONS, email_key, iso, moment, now
 
 ROOT = Path(__file__).parents[1]
 MOMENT = datetime(2026, 11, 18, 9, 30, tzinfo=UTC)
@@ -186,27 +185,10 @@ def test_a_report_is_written_as_lambda_writes_it():
 # The services
 
 
-def test_what_a_first_refresh_finds_is_the_truth(world, aws):
-    started = now()
-    wiring = discovery.discover(aws)
-    accounts, rows = pool.read_accounts(aws), table.read_rows(aws, world.facts.table)
-    log_from = started - timedelta(days=aws.settings.log_days)
-    events, log = logs.read_events(aws, world.facts.log_group, log_from, started)
-    invocations = logparse.invocations(events, now=started)
-    invocations[["function", "log_group"]] = None
-    known = dataclasses.asdict(wiring) | {"log_from": log_from, "versioned": world.facts.versioned}
-    manifest = {
-        "wiring": known | {name: iso(known[name]) for name in ("log_from", "group_created_at")},
-        "started_at": iso(started),
-        "sources": {"accounts": accounts.source.manifest(), "invocations": log.manifest()},
-    }
-    pairs = reconcile(
-        accounts.table,
-        rows.table,
-        pa.Table.from_pandas(invocations, schema=INVOCATIONS, preserve_index=False),
-        SEEN.empty_table(),
-        manifest,
-    )
+def test_what_a_first_refresh_finds_is_the_truth(world, home):
+    snapshot = Environment(config.load(), world.settings()).refresh()
+    started = moment(snapshot.manifest["sources"]["accounts"]["started_at"])
+    pairs = snapshot.table("pairs")
     truth = {(line["kind"], line["id"]): line for line in world.truth(started).to_dict("records")}
     found = {subject(pair): pair for pair in pairs.to_pylist() if subject(pair) in truth or not guest(pair)}
     assert found.keys() == truth.keys()

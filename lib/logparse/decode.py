@@ -50,8 +50,12 @@ def dumps(value: object) -> str:
     """Return a decoded value as compact JSON."""
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # a lone surrogate
+    except TypeError:  # a lone surrogate, or too deep
+        pass
+    try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return "null"
 
 
 def first_value(text: str) -> Any:
@@ -177,14 +181,14 @@ def _string(text: str, at: int) -> tuple[str, int]:
     quoted = _QUOTED.match(text, at)
     if not quoted:
         raise ValueError(text[at : at + 20])
-    value, at = _unescaped(quoted), quoted.end()
-    joint = _JOINT.match(text, at)
-    while joint:
+    parts, at = [_unescaped(quoted)], quoted.end()
+    while joint := _JOINT.match(text, at):
         quoted = _QUOTED.match(text, joint.end())
         if not quoted:
-            raise ValueError(value)
-        value, at = value + _unescaped(quoted), quoted.end()
-        joint = _JOINT.match(text, at)
+            raise ValueError(parts[-1])
+        parts.append(_unescaped(quoted))
+        at = quoted.end()
+    value = "".join(parts)
     # A longer one ends in "... 5 more characters": what stands there is not the whole value.
     if text.startswith("...", at):
         raise ValueError(value)

@@ -89,8 +89,7 @@ class _Reader:
         self.init: Init | None = None
         self.last = {line[1]: place for place, line in enumerate(stream)}
         self.started = {line[1] for line in stream if line[0] == lines.START}
-        # With the system log level WARN neither a start nor a success is ever logged.
-        self.hidden = not self.started and any(isinstance(line[3], dict) for line in stream)
+        self.hidden = not self.started and _hides_success(stream)
 
     def read(self) -> None:
         known = self.runs.get
@@ -176,6 +175,12 @@ class _Reader:
         """Return whether the run before may still write: it has not ended, or only just."""
         run = self.current
         return run is not None and (run.ended_at is None or at - run.ended_at <= _AFTER_END_MS)
+
+
+def _hides_success(stream: Sequence[Line]) -> bool:
+    """Return whether a stream without a start is one of a JSON function at system log level WARN."""
+    in_text = any(line[0] == lines.END or (line[0] == lines.REPORT and isinstance(line[3], str)) for line in stream)
+    return not in_text and any(isinstance(line[3], dict) for line in stream)
 
 
 def _start(run: Run, at: int, _: Any) -> None:

@@ -42,6 +42,11 @@ class Environment:
     def __repr__(self) -> str:
         return f"<Environment {self.name}: pool {self.settings.user_pool_id}>"
 
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the demo's own world, which nobody can harm."""
+        return self.settings.credentials is not None
+
     def refresh(self, progress: Progress | None = None) -> Snapshot:
         """Read the three sources, store what they show and return it.
 
@@ -78,13 +83,19 @@ class Environment:
         """
         snapshot = snapshot or self.latest()
         if accept_suspicious and snapshot.manifest["suspicious"]:
-            self._accept(snapshot, why)
+            self.accept(snapshot, why)
         accepted = self.accepted(snapshot)
         return planning.plan(snapshot, self.settings, situations=situations, causes=causes, ids=ids, accepted=accepted)
 
     def accepted(self, snapshot: Snapshot) -> bool:
         """Return whether a person has accepted this snapshot although it is suspicious."""
         return any(event["body"] == {"snapshot": snapshot.stamp} for event in self.journal.events(self.name, _ACCEPTED))
+
+    def accept(self, snapshot: Snapshot, why: str | None) -> None:
+        """Record that a person accepts this suspicious snapshot, once."""
+        if not self.accepted(snapshot):
+            body = {"snapshot": snapshot.stamp}
+            self.journal.record(_ACCEPTED, environment=self.name, who=operator(), why=why, body=body)
 
     def apply(
         self,
@@ -173,11 +184,6 @@ class Environment:
     def _written_since(self, snapshot: Snapshot, since: datetime) -> list[Any]:
         wiring = snapshot.wiring
         return self.journal.verified_since(self.name, wiring.pool, wiring.table or "", since)
-
-    def _accept(self, snapshot: Snapshot, why: str | None) -> None:
-        if not self.accepted(snapshot):
-            body = {"snapshot": snapshot.stamp}
-            self.journal.record(_ACCEPTED, environment=self.name, who=operator(), why=why, body=body)
 
     def _world(self) -> writers.World:
         wiring = discovery.discover(self.aws)

@@ -1,0 +1,217 @@
+"""The frame of every page: navigation, environment and latest snapshot, the head, and what stands in their way."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+import streamlit as st
+
+import lib
+from lib import config, display
+from lib.environment import Environment
+from lib.model import NoSnapshot, PooltableError, now
+from lib.snapshot import Snapshot
+from lib.trends import span
+from lib.ui import signing_up
+
+_RAN = "frame_ran"
+_ENVIRONMENT = "env"
+_STALE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a page works on: the environment and its latest snapshot, repairs confirmed since included."""
+
+    env: Environment
+    snapshot: Snapshot
+
+
+def navigation() -> st.Page:
+    """Declare the pages and return the chosen one."""
+    st.session_state[_RAN] = True
+    st.logo("static/icon.svg", size="large")
+    return st.navigation(
+        [
+            st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:", default=True),
+            st.Page("pages/accounts.py", title="Accounts", icon=":material/person_alert:"),
+            st.Page("pages/failures.py", title="Failures", icon=":material/bug_report:"),
+            st.Page("pages/repairs.py", title="Repairs", icon=":material/build:"),
+            st.Page("pages/wiring.py", title="Wiring", icon=":material/account_tree:"),
+        ],
+        position="top",
+    )
+
+
+def open_page(title: str, caption: str) -> Opened:
+    """Show a page's head and return what the page works on; stop the page where there is nothing to show."""
+    if not st.session_state.get(_RAN):
+        # A deep link on a server just started runs the page alone, as if there were no dashboard.py.
+        navigation()
+        st.rerun()
+    left, right = st.columns([1, 1], vertical_alignment="center")
+    with left, st.container(gap=None):
+        st.title(title, anchor=False)
+        st.caption(caption)
+    head = right.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small")
+    with _failure_shown():
+        env = _environment()
+        snapshot = _latest(env, head)
+        _state_of(env, snapshot)
+        return Opened(env, snapshot)
+
+
+def link(page: str, **parameters: str) -> str:
+    """Return the link to a page in a given state; never put an e-mail into it."""
+    chosen = st.query_params.get(_ENVIRONMENT)
+    known = parameters | ({_ENVIRONMENT: chosen} if chosen else {})
+    return f"/{page}?{urlencode(known)}" if known else f"/{page}"
+
+
+def ago(moment: datetime) -> str:
+    """Return how long ago a moment was, in words."""
+    length = now() - moment
+    return "just now" if length < timedelta(minutes=1) else f"{span(length)} ago"
+
+
+def message(icon: str, title: str, text: str) -> None:
+    """Show a state in the middle of the page: what it is, and what to do."""
+    with st.container(horizontal_alignment="center", vertical_alignment="center", height=320, border=True):
+        st.subheader(f":material/{icon}: {title}", anchor=False, width="content")
+        st.text(display.visible(display.mask_emails(text)), width="content")
+
+
+@st.cache_resource(show_spinner="Opening the environment")
+def _opened(name: str) -> Environment:
+    return lib.connect(name)
+
+
+@st.cache_resource
+def _reading(name: str) -> threading.Lock:
+    # One refresh of an environment at a time, whoever asked for it: a second one would read the same again.
+    return threading.Lock()
+
+
+def _environment() -> Environment:
+    known = config.load()
+    named = st.query_params.get(_ENVIRONMENT)
+    configured = [name for name in known.environments if name != config.DEMO]
+    return _opened(known.settings(named or (configured[0] if configured else None)).name)
+
+
+def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapshot:
+    with head:
+        _badge(env)
+        signing_up.control(env)
+        updated = st.empty()
+        asked = st.button("Refresh", icon=":material/refresh:", shortcut="U", key="frame_refresh")
+    try:
+        snapshot = env.latest()
+    except NoSnapshot:
+        snapshot = None
+    if asked or (snapshot is None and env.embedded):
+        _refreshed(env, updated, first=snapshot is None)
+        snapshot = env.latest()
+    if snapshot is None:
+        updated.caption("Never read")
+        message(
+            "cloud_download",
+            "Nothing was read yet",
+            f"Refresh reads the pool, the table and the trigger's log of {env.name}. It writes nothing.",
+        )
+        st.stop()
+    at = datetime.fromisoformat(snapshot.manifest["finished_at"])
+    words = f"Updated {ago(at)}"
+    updated.caption(f":orange[{words}]" if now() - at > _STALE else words, help=f"{at:%d %b %Y, %H:%M:%S} UTC")
+    return snapshot
+
+
+def _badge(env: Environment) -> None:
+    names = list(env.config.environments)
+    if len(names) > 1:
+        st.selectbox(
+            "Environment",
+            names,
+            index=names.index(env.name) if env.name in names else 0,
+            key="frame_environment",
+            on_change=_switch,
+            label_visibility="collapsed",
+            width=160,
+        )
+    elif env.embedded:
+        st.badge("Demo world", icon=":material/science:", color="violet")
+    else:
+        st.badge(env.name, icon=":material/cloud:", color="gray")
+    if env.read_only(without_login=True):
+        st.badge("Read-only", icon=":material/lock:", color="gray", help=env.read_only(without_login=True))
+
+
+def _switch() -> None:
+    st.query_params.clear()
+    st.query_params[_ENVIRONMENT] = st.session_state["frame_environment"]
+
+
+def _refreshed(env: Environment, place: st.delta_generator.DeltaGenerator, *, first: bool) -> None:
+    page_thread = threading.current_thread()
+    counts: dict[str, int] = {}
+
+    def progress(source: str, count: int) -> None:
+        counts[source] = count
+        if threading.current_thread() is page_thread:
+            place.caption("Reading " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+    place.caption("Reading…")
+    if first:
+        _skeletons()
+    with _reading(env.name):
+        env.refresh(progress)
+    if first:
+        st.rerun()
+
+
+def _skeletons() -> None:
+    with st.container(horizontal=True, gap="small"):
+        for _ in range(4):
+            with st.container(border=True, height=140):
+                st.caption("Reading…")
+    with st.container(border=True, height=320):
+        st.caption("The first read of an environment takes the longest.")
+
+
+def _state_of(env: Environment, snapshot: Snapshot) -> None:
+    """Say above the page what of it is missing or looks wrong."""
+    manifest = snapshot.manifest
+    if not manifest["complete"]:
+        st.warning(
+            "Not everything was read, so what depends on it is withheld and nothing can be repaired.",
+            icon=":material/cloud_off:",
+        )
+        for reason in manifest["reasons"]:
+            st.text(display.visible(reason))
+    elif manifest["suspicious"] and not env.accepted(snapshot):
+        _suspicion(env, snapshot)
+
+
+def _suspicion(env: Environment, snapshot: Snapshot) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
+            st.markdown(":orange[:material/warning:] **This read looks wrong, so nothing is repaired on it.**")
+            for reason in snapshot.manifest["reasons"]:
+                st.text(display.visible(reason))
+        with st.popover("Accept…"):
+            why = st.text_input("Why is it right?", key="frame_why")
+            if st.button("Accept this read", disabled=not why, key="frame_accept"):
+                env.accept(snapshot, why)
+                st.rerun()
+
+
+@contextmanager
+def _failure_shown() -> Iterator[None]:
+    try:
+        yield
+    except PooltableError as error:
+        message("error", "This cannot be shown", str(error))
+        st.stop()

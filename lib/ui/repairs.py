@@ -1,0 +1,211 @@
+"""Repairs on the pages: the preview that is confirmed, the run under way, what came of it, and its undo."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from lib import display
+from lib.environment import Environment
+from lib.model import Item, PooltableError
+from lib.plan import Plan, Step
+from lib.ui import frame, jobs
+
+_MANY = 25  # more creates or updates than this are typed, not clicked
+_SHOWN = 100
+_VERBS = {"create_row": "Create", "update_row": "Update", "delete_row": "Delete"}
+_DONE = {"create_row": "created", "update_row": "updated", "delete_row": "deleted"}
+_STATES = {
+    "done": (":material/check_circle:", "green"),
+    "partial": (":material/error:", "orange"),
+    "cancelled": (":material/cancel:", "gray"),
+    "interrupted": (":material/pause_circle:", "orange"),
+    "refused": (":material/block:", "red"),
+    "waiting": (":material/hourglass_empty:", "orange"),
+    "running": (":material/play_circle:", "blue"),
+}
+
+
+def button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, primary: bool = False) -> None:
+    """Show the button that opens the preview of repairing these accounts; it says why where it may not."""
+    reason = opened.env.read_only(without_login=True)
+    if st.button(
+        label,
+        icon=":material/build:",
+        type="primary" if primary and ids and not reason else "secondary",
+        disabled=not ids or reason is not None,
+        help=reason,
+        key=key,
+    ):
+        _preview(opened.env, ids=list(ids))
+
+
+def undo_button(env: Environment, run_id: str, *, key: str) -> None:
+    """Show the button that opens the preview of a run's undo."""
+    reason = env.read_only(without_login=True)
+    if st.button("Undo…", icon=":material/undo:", disabled=reason is not None, help=reason, key=key):
+        _preview(env, run_id=run_id)
+
+
+def status(env: Environment) -> None:
+    """Show the run under way, or what came of the last one until it is dismissed; nothing when there is none."""
+    job = jobs.current(env)
+    if job is None:
+        return
+    if not job.ended:
+        _progress(env.name, job)
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        if job.run is None:
+            st.text(display.visible(job.error or ""))
+        else:
+            icon, colour = _STATES[job.run.state]
+            st.markdown(f":{colour}[{icon}] {_said(job)}", width="stretch")
+            if job.run.record["done"] and not job.plan.undo_of:
+                undo_button(env, job.run.run_id, key="repairs_undo_last")
+        if st.button("Dismiss", key="repairs_dismiss"):
+            jobs.dismiss(env)
+            st.rerun()
+
+
+def state_badge(state: str) -> None:
+    """Show the state of a run."""
+    icon, colour = _STATES[state]
+    st.badge(state.capitalize(), icon=icon, color=colour)  # type: ignore[arg-type]  # one of its colours
+
+
+def images(step: Step) -> str:
+    """Return what a step changes in one line, e-mails masked: `email: a → b`, or the row that is made or gone."""
+    if step.before is None or step.after is None:
+        return _image(step.after or step.before)
+    changes = (f"{name}: {_value(step.before, name)} → {_value(step.after, name)}" for name in step.changes())
+    return display.visible(display.mask_emails(", ".join(changes)))
+
+
+@st.fragment(run_every=0.5)
+def _progress(_environment: str, job: jobs.Job) -> None:
+    total = len(job.plan.steps)
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.progress(job.settled / total if total else 0.0, text=f"{job.settled} of {total} steps · run {job.run_id}")
+        if st.button("Cancel", disabled=job.cancelled.is_set(), key="repairs_cancel"):
+            job.cancelled.set()
+    if job.ended:
+        st.rerun()
+
+
+def _preview(env: Environment, *, ids: list[str] | None = None, run_id: str | None = None) -> None:
+    try:
+        plan = env.undo_plan(run_id) if run_id else env.plan(ids=ids)
+    except PooltableError as error:
+        _refusal(str(error))
+        return
+    _confirm(env, plan, ids or [])
+
+
+@st.dialog("Nothing can be repaired now", icon=":material/block:")
+def _refusal(reason: str) -> None:
+    st.text(display.visible(reason))
+
+
+@st.dialog("Preview", width="large", icon=":material/build:")
+def _confirm(env: Environment, plan: Plan, ids: list[str]) -> None:
+    """Show what a plan would write and under which condition; carry it out when it is confirmed."""
+    steps = plan.steps
+    st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_WRITERS[plan.writer]}. Nothing else changes.")
+    for sentence in (*plan.warnings, *plan.notes):
+        st.caption(display.visible(display.mask_emails(sentence)).replace("@", "@\u200b"))
+    if not steps:
+        return
+    _steps_table(steps)
+    _twins(plan, ids)
+    why = st.text_input("Why (kept in the journal)", key="repairs_why", placeholder="Optional")
+    typed = _typed(plan)
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="repairs_close"):
+            st.rerun()
+        go = st.button(_label(steps), type="primary", disabled=typed is False, key="repairs_go")
+    if go:
+        with st.spinner("Beginning"):
+            job = jobs.start(env, plan, why=why or None, release=len(steps) if plan.over_threshold else None)
+        if job.error is None:
+            st.rerun()
+        st.markdown(":red[:material/error:] **Nothing was written.**")
+        st.text(display.visible(job.error))
+
+
+_WRITERS = {"appsync": "the app's AppSync API", "dynamodb": "DynamoDB directly"}
+
+
+def _steps_table(steps: Sequence[Step]) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Action": [f"{_VERBS[step.action]} row" for step in steps[:_SHOWN]],
+                "Sub": [(step.sub or "")[:8] for step in steps[:_SHOWN]],
+                "What changes": [images(step) for step in steps[:_SHOWN]],
+                "Only if": [display.mask_emails(step.condition) for step in steps[:_SHOWN]],
+            }
+        ),
+        hide_index=True,
+        row_height=34,
+        height=min(34 * (len(steps) + 1) + 3, 34 * 9 + 3),
+        alt="The steps of the plan: what each writes, and the condition under which it does",
+    )
+    if len(steps) > _SHOWN:
+        st.caption(f"and {len(steps) - _SHOWN} more")
+
+
+def _twins(plan: Plan, ids: list[str]) -> None:
+    with st.expander("Same on the command line", icon=":material/terminal:"):
+        if plan.undo_of:
+            st.code(f"python -m lib undo {plan.undo_of}", language="bash")
+        else:
+            chosen = " ".join(f"--id {display.mask_emails(key)}" for key in ids[:5]) + (" …" if len(ids) > 5 else "")
+            st.code(
+                f"python -m lib plan --env {plan.environment} {chosen} -o plan.json\npython -m lib apply plan.json",
+                language="bash",
+            )
+        st.caption("The first step as an AWS CLI command, e-mails masked:")
+        st.code(display.mask_emails(plan.aws_cli(plan.steps[0])), language="bash", wrap_lines=True)
+
+
+def _typed(plan: Plan) -> bool | None:
+    """Ask for the count where it must be typed; return whether it was, None where a click is enough."""
+    count = len(plan.steps)
+    deletes = any(step.action == "delete_row" for step in plan.steps)
+    if not deletes and count <= _MANY and not plan.over_threshold:
+        return None
+    return st.text_input(f"Type {count} to confirm", key="repairs_typed").strip() == str(count)
+
+
+def _label(steps: Sequence[Step]) -> str:
+    actions = {step.action for step in steps}
+    verb = _VERBS[actions.pop()] if len(actions) == 1 else "Repair"
+    return f"{verb} {len(steps)} row{'' if len(steps) == 1 else 's'}"
+
+
+def _said(job: jobs.Job) -> str:
+    assert job.run is not None
+    steps = {step.number: step.action for step in job.plan.steps}
+    done = Counter(steps[outcome.number] for outcome in job.run.outcomes if outcome.state == "done")
+    counts = [f"{count} {_rows(count)} {_DONE[action]}" for action, count in done.items()]
+    counts += [f"{job.run.record[state]} {state}" for state in _LEFT if job.run.record[state]]
+    return f"{', '.join(counts) or 'Nothing was written'}. Confirmed by reading back, run `{job.run.run_id}`."
+
+
+_LEFT = ("already", "refused", "failed", "unknown")
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
+
+
+def _image(item: Item | None) -> str:
+    shown = {name: next(iter(value.values())) for name, value in (item or {}).items() if not name.startswith("_")}
+    return display.visible(display.mask_emails(json.dumps(shown, ensure_ascii=False)))
+
+
+def _value(item: Item, name: str) -> str:
+    return str(next(iter(item[name].values()))) if name in item else "nothing"

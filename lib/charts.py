@@ -4,7 +4,7 @@ One colour per meaning. Backgrounds are transparent and the greys of the axes ar
 inside the dashboard fonts and axes come from its theme.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from math import log10
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from lib import failures, trends
+from lib.aws.checks import Check
 from lib.model import SITUATIONS, Wiring
 from lib.snapshot import Snapshot
 
@@ -52,7 +53,7 @@ SITUATION_COLOURS = {
     "in_sync": "green",
 }
 
-STATUS_COLOURS = {"ok": "slate", "warning": "orange", "problem": "red", "unknown": "grey"}
+STATUS_COLOURS = {"problem": "red", "warning": "orange", "unknown": "grey", "ok": "slate"}
 
 _INK = "#76808F"  # 4 : 1 on white and on the dark background alike
 _GRID = "rgba(125, 136, 153, 0.22)"
@@ -179,10 +180,10 @@ def duration_lines(taken: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def chain(wiring: Wiring, status: Mapping[str, str]) -> go.Figure:
+def chain(wiring: Wiring, checks: Sequence[Check], ink: str = _INK) -> go.Figure:
     """Return the chain drawn: pool, trigger function, API, table, and the log group below the function.
 
-    ``status`` gives per link (pool, function, api, table, log_group) ok, warning, problem or unknown.
+    Each link has the colour and the words of its worst check; ``ink`` is the colour of the text.
     """
     trigger = "PreSignUp" if wiring.trigger == "pre_sign_up" else "PostConfirmation"
     nodes = {
@@ -193,10 +194,11 @@ def chain(wiring: Wiring, status: Mapping[str, str]) -> go.Figure:
         "log_group": (1.5, 0.42, "Log group", ", ".join(wiring.log_groups)),
     }
     figure = go.Figure(layout=_layout(height=230, showlegend=False, margin={"l": 0, "r": 0, "t": 0, "b": 0}))
+    figure.update_layout(font={"color": ink})
     figure.update_xaxes(visible=False, range=[0, 4], fixedrange=True)
     figure.update_yaxes(visible=False, range=[0, 2], fixedrange=True)
     for name, (x, y, title, identifier) in nodes.items():
-        _node(figure, x, y, title, identifier, status.get(name, "unknown"))
+        _node(figure, x, y, f"<b>{title}</b>", identifier, _worst(name, checks))
     for x, label in ((1.0, trigger), (2.0, "createUser"), (3.0, "PutItem")):
         _arrow(figure, x - 0.085, 1.5, x + 0.085, 1.5)
         figure.add_annotation(x=x, y=1.98, text=label, showarrow=False, yanchor="top", font={"size": 11})
@@ -204,14 +206,19 @@ def chain(wiring: Wiring, status: Mapping[str, str]) -> go.Figure:
     return figure
 
 
-def _node(figure: go.Figure, x: float, y: float, title: str, identifier: str, status: str) -> None:
-    colour = COLOURS[STATUS_COLOURS[status]]
-    dash = "dot" if status == "unknown" else "solid"
+def _worst(name: str, checks: Sequence[Check]) -> Check:
+    of = [check for check in checks if check.name == name or (name, check.name) == ("api", "api_key")]
+    return min(of, key=lambda check: list(STATUS_COLOURS).index(check.status), default=Check(name, "unknown", ""))
+
+
+def _node(figure: go.Figure, x: float, y: float, title: str, identifier: str, worst: Check) -> None:
+    colour = COLOURS[STATUS_COLOURS[worst.status]]
+    dash = "dot" if worst.status == "unknown" else "solid"
     box = {"x0": x - 0.4, "x1": x + 0.4, "y0": y - 0.38, "y1": y + 0.38}
-    line = {"color": colour, "width": 1 if status == "ok" else 2, "dash": dash}
+    line = {"color": colour, "width": 1 if worst.status == "ok" else 2, "dash": dash}
     figure.add_shape(type="rect", **box, line=line, fillcolor="rgba(125, 136, 153, 0.08)", layer="below")
     known = f'<span style="font-family: monospace">{escape(_short(identifier))}</span>' if identifier else "not known"
-    text = f"<b>{title}</b><br>{known}<br>{_STATUS[status]}"
+    text = f"{title}<br>{known}<br>{_KEY.get(worst.status) if worst.name == 'api_key' else _STATUS[worst.status]}"
     figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 12}, hovertext=escape(identifier))
 
 
@@ -227,6 +234,7 @@ def _short(text: str, most: int = 30) -> str:
     return text if len(text) <= most else f"{text[: half - 1]}…{text[-half:]}"
 
 
+_KEY = {"problem": "✕ its key has expired", "warning": "! its key expires soon", "ok": "✓ answers"}
 _STATUS = {"ok": "✓ answers", "warning": "! look at this", "problem": "✕ does not answer", "unknown": "? not checked"}
 
 

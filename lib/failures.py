@@ -88,7 +88,7 @@ def groups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
 
     Columns: fingerprint, kind, message (variable parts removed), events, accounts (usernames hit), first_seen and
     last_seen (over all the log that is known), course (events per bar), state: `new` in this period, `ongoing` since
-    the one before, `back` after a pause; null where the log does not reach back far enough to say.
+    the one before, `back` after a pause; null where the log does not reach back before the period.
     """
     before = over.before()
     found = _failed(
@@ -104,7 +104,7 @@ def groups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
     )
     courses = _courses(snapshot, over)
     reach = log_reach(snapshot)
-    is_known = reach is not None and reach <= before.start
+    is_known = reach is not None and reach < over.start
     found["course"] = [courses.get(fingerprint, [0] * over.steps) for fingerprint in found["fingerprint"]]
     found["state"] = [
         _state(first >= over.start, events_before) if is_known else None

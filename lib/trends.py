@@ -158,7 +158,8 @@ _STALLS = """, judged as (
 )
 select min(signed_up_at) as since, case when max(next_at) > max(signed_up_at) then max(next_at) end as until,
     count(*) as lost, arg_min(account_id, signed_up_at) as account_id, arg_min(sub, signed_up_at) as sub
-from numbered where outcome <> 'row_written' group by island having count(*) >= $least order by since
+from numbered where outcome <> 'row_written'
+group by island having count(*) >= $least and (until is null or until >= $begin) order by since
 """
 
 
@@ -273,12 +274,14 @@ def members(snapshot: Snapshot, over: Period, outcomes: Iterable[str] = LOST, li
 
 
 def stalls(snapshot: Snapshot, over: Period) -> pd.DataFrame:
-    """Return the times when rows stopped being written: three or more sign-ups in a row that lost theirs.
+    """Return the times in the period when rows were not written: three or more sign-ups in a row that lost theirs.
 
-    Columns: since (first loss), until (next row written; NaT while it lasts), lost, account_id and sub of the first
-    account lost. A night without sign-ups is none; nor is an import, which never runs the trigger.
+    Columns: since (first loss, also before the period), until (next row written; NaT while it lasts), lost,
+    account_id and sub of the first account lost. A night without sign-ups is none; nor is an import, which never
+    runs the trigger.
     """
-    return _sign_ups(snapshot, over, _STALLS, least=STALLED)
+    ever = Period(datetime(1970, 1, 1, tzinfo=UTC), over.end, over.step, over.steps)
+    return _sign_ups(snapshot, ever, _STALLS, least=STALLED, begin=over.start)
 
 
 def history(snapshots: Sequence[Snapshot]) -> pd.DataFrame:
@@ -349,7 +352,9 @@ def _news(counted: pd.DataFrame, words: str) -> list[str]:
     rejected = _total(counted, ["rejected"])
     if not total:
         return [f"no sign-ups in the last {words}"]
-    if lost:
+    if total - rejected == 1 and not lost:
+        clauses = [f"the only sign-up of the last {words} has its row or is on the way"]
+    elif lost:
         clauses = [f"{lost:,} of {total:,} sign-ups {'has' if lost == 1 else 'have'} no row"]
     else:
         clauses = [f"all {total - rejected:,} sign-ups of the last {words} have their row or are on the way"]

@@ -107,5 +107,8 @@ def snapshot(
         | wiring,
     }
     read = dict(zip(("accounts", "rows", "invocations", "seen"), tables, strict=True))
-    read["findings"] = reconcile.findings(reconcile.reconcile(*tables, manifest))
-    return Snapshot(iso(at), manifest, read.__getitem__)
+
+    def table(name: str) -> pa.Table:
+        return reconcile.findings(reconcile.reconcile(*tables, manifest)) if name == "findings" else read[name]
+
+    return Snapshot(iso(at), manifest, table)

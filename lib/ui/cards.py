@@ -1,0 +1,360 @@
+"""The cards of Overview and Failures: what was counted, shown; nothing is counted here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from lib import charts, display, trends
+from lib.model import HEALTHY, SITUATIONS
+from lib.ui import frame
+
+BADGES = {"slate": "gray", "grey": "gray", "pink": "red"}
+PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _overview(environment: str, stamp: str, mark: int, name: str, _opened: frame.Opened) -> trends.Overview:
+    return trends.overview(_opened.snapshot, name)
+
+
+def overview(opened: frame.Opened, name: str) -> trends.Overview:
+    """Return what Overview shows of a period, counted once per snapshot and state of the journal."""
+    return _overview(opened.env.name, str(opened.snapshot.stamp), opened.env.journal_mark(), name, opened)
+
+
+def range_choice(key: str = "range", default: str = "30d") -> str:
+    """Show the choice of the period, kept in the URL, and return its name in ``trends.RANGES``."""
+    chosen: str = st.segmented_control(
+        "Period",
+        list(trends.RANGES),
+        default=default,
+        required=True,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return chosen
+
+
+def with_environment(**parameters: str) -> dict[str, str]:
+    """Return the query parameters of a link to another page, the chosen environment among them."""
+    chosen = st.query_params.get("env")
+    return parameters | ({"env": chosen} if chosen else {})
+
+
+def badge(situation: str) -> str:
+    """Return the Markdown of a situation's badge."""
+    colour = charts.SITUATION_COLOURS[situation]
+    return f":{BADGES.get(colour, colour)}-badge[{SITUATIONS[situation]}]"
+
+
+def kpis(shown: trends.Overview) -> None:
+    """Show the four figures of the period with the change against the one before and their course."""
+    found, words = shown.figures, f"vs previous {trends.RANGES[shown.name][0]}"
+    cards = st.columns(4, gap="small")
+    with cards[0]:
+        _metric(
+            "Sign-ups", _count(found.sign_ups.value), _growth(found.sign_ups), words, "gray", found.sign_ups, "area"
+        )
+    with cards[1]:
+        _metric(
+            "Rows missing",
+            _count(found.missing.value),
+            _change(found.missing),
+            words,
+            "red" if found.missing.value else "gray",
+            found.missing,
+            "bar",
+            help="Accounts of this period without a row, whatever the reason.",
+        )
+    with cards[2]:
+        _metric(
+            "Silent failures",
+            _count(found.silent.value),
+            _change(found.silent),
+            words,
+            "orange" if found.silent.value else "gray",
+            found.silent,
+            "bar",
+            help="The trigger finished without an error, yet no row was written."
+            if found.silent.value is not None
+            else "Not known: the trigger's log does not reach into this period or was not read.",
+        )
+    with cards[3]:
+        falls = found.in_sync.value is not None and found.in_sync.value < (found.in_sync.before or 0)
+        _metric(
+            "In sync",
+            None if found.in_sync.value is None else f"{found.in_sync.value:.1%}",
+            _points(found.in_sync),
+            words,
+            "red" if falls else "green",
+            found.in_sync,
+            "line",
+            help="Share of this period's accounts whose row is there and agrees with the account.",
+        )
+
+
+def situation_card(shown: trends.Overview) -> None:
+    """Show how many pairs are in which situation, each a link to them, and the way to repair."""
+    st.subheader("Situations", anchor=False)
+    with st.container(gap="xxsmall"):
+        for line in shown.situations.to_dict("records"):
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                st.page_link(
+                    "pages/accounts.py",
+                    label=badge(line["situation"]),
+                    icon=":material/chevron_right:",
+                    icon_position="right",
+                    query_params=with_environment(situation=line["situation"]),
+                )
+                st.text(f"{line['count']:,}", width="content")
+    found = shown.situations[~shown.situations["situation"].isin(HEALTHY)]
+    if found.empty:
+        st.caption("Nothing needs attention: every account has its row.")
+        return
+    repairable = int(found["repairable"].sum())
+    st.caption(f"{found['count'].sum():,} findings need attention; {repairable:,} of them can be repaired.")
+    if st.button(
+        "Review and repair", type="primary", icon=":material/arrow_forward:", icon_position="right", width="stretch"
+    ):
+        st.switch_page("pages/accounts.py", query_params=with_environment(situation=found["situation"].iloc[0]))
+
+
+def outcome_chart(shown: trends.Overview) -> None:
+    """Show the sign-ups by outcome; a click on a bar puts it into the URL as `bar` and `outcome`."""
+    st.subheader("Sign-ups by outcome", anchor=False)
+    total, lost = shown.figures.sign_ups.value or 0, shown.figures.missing.value or 0
+    st.plotly_chart(
+        charts.outcome_bars(shown.counted),
+        key="overview_bars",
+        on_select=_choose_bar,
+        selection_mode="points",
+        config=PLOT,
+        alt=f"Sign-ups by outcome over {trends.RANGES[shown.name][0]}: {total:,}, of which {lost:,} have no row",
+    )
+    unit = "hours" if shown.over.step < timedelta(days=1) else "days"
+    st.caption(f"Bars are {unit}, UTC. Click one to list its accounts below.")
+    _stalls(shown)
+    if shown.reach is not None and shown.reach > shown.over.start:
+        st.caption(f"The log reaches back to {shown.reach:%-d %b %Y}: what was lost before has no known cause.")
+    if shown.reach is None:
+        st.caption("The trigger's log was not read: causes and rejected sign-ups are not known.")
+
+
+def _stalls(shown: trends.Overview) -> None:
+    worst = shown.stalls.sort_values("lost", ascending=False).head(2)
+    for line in worst.to_dict("records"):
+        until = "" if pd.isna(line["until"]) else f" to {line['until']:%-d %b %H:%M}"
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(
+                f":material/warning: No row {'from' if until else 'since'} {line['since']:%-d %b %H:%M}{until} UTC:"
+                f" {line['lost']:,} sign-ups in a row lost theirs.",
+                width="content",
+            )
+            st.page_link("pages/accounts.py", label="The first", query_params=with_environment(account=line["sub"]))
+    if len(shown.stalls) > len(worst):
+        st.caption(f"{len(shown.stalls) - len(worst)} shorter gaps in this period.")
+
+
+def chosen_bar(shown: trends.Overview) -> tuple[trends.Period, str] | None:
+    """Return the bar and the outcome that the URL names, None where it names none of this period."""
+    outcome = st.query_params.get("outcome", "")
+    try:
+        start = datetime.fromisoformat(st.query_params.get("bar", "")).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    is_shown = outcome in trends.OUTCOMES and start in set(shown.counted["at"])
+    return (shown.over.bar(start), outcome) if is_shown else None
+
+
+def forget_bar() -> None:
+    """Take the chosen bar out of the URL."""
+    for name in ("bar", "outcome"):
+        st.query_params.pop(name, None)
+
+
+def losses_card(opened: frame.Opened, shown: trends.Overview) -> None:
+    """Show the latest sign-ups without a row, or those of the chosen bar; each opens its account."""
+    chosen = chosen_bar(shown)
+    if chosen is None:
+        st.subheader("Latest sign-ups without a row", anchor=False)
+        _sign_ups_table(shown.losses, "No sign-up of this period lost its row.")
+        return
+    bar, outcome = chosen
+    day = bar.start.strftime("%-d %b, %H:%M UTC" if bar.step < timedelta(days=1) else "%-d %b")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.subheader(f"Sign-ups of {day}: {trends.OUTCOMES[outcome].lower()}", anchor=False, width="content")
+        st.button("Latest losses", icon=":material/close:", type="tertiary", on_click=forget_bar)
+    found = trends.members(opened.snapshot, bar, [outcome], limit=200)
+    _sign_ups_table(found, "None of them is left in this snapshot.")
+    if len(found) == 200:
+        st.caption("The latest 200 of them.")
+
+
+def funnel_card(shown: trends.Overview) -> None:
+    """Show how far the sign-ups of the period got."""
+    st.subheader("How far sign-ups got", anchor=False)
+    stages = ", ".join(f"{line['stage'].lower()} {line['count']:,}" for line in shown.funnel.to_dict("records"))
+    st.plotly_chart(charts.stage_bars(shown.funnel), key="overview_funnel", config=PLOT, alt=f"Sign-ups: {stages}")
+    if shown.counted["unknown"].any():
+        st.caption("Where no log says so, only a row proves that the trigger ran.")
+
+
+def history_card(opened: frame.Opened) -> None:
+    """Show the findings of past snapshots, as soon as there are two."""
+    counted = _history(opened.env.name, str(opened.snapshot.stamp), opened)
+    if counted["at"].nunique() < 2:
+        return
+    with st.container(border=True):
+        st.subheader("Findings over past snapshots", anchor=False)
+        st.plotly_chart(
+            charts.situation_lines(counted),
+            key="overview_history",
+            config=PLOT,
+            alt=f"Findings by situation in the last {counted['at'].nunique()} snapshots",
+        )
+        st.caption("As each snapshot judged them; a refresh adds one.")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _history(environment: str, stamp: str, _opened: frame.Opened) -> pd.DataFrame:
+    return trends.history(_opened.env.history())
+
+
+def masked(email: object) -> str:
+    """Return an e-mail as it may leave the server: masked, on one line; empty where there is none."""
+    return "" if pd.isna(email) else display.visible(display.mask_email(str(email)) or "")  # type: ignore[call-overload]
+
+
+def told(text: object) -> str:
+    """Return a text from a log as it may leave the server: e-mails masked, on one line; empty where there is none."""
+    return "" if pd.isna(text) else display.visible(display.mask_emails(str(text)))  # type: ignore[call-overload]
+
+
+def account_link(sub: object) -> str | None:
+    """Return the link to an account's timeline; None where there is no account."""
+    return None if pd.isna(sub) else frame.link("accounts", account=str(sub))  # type: ignore[call-overload]
+
+
+def _sign_ups_table(found: pd.DataFrame, nothing: str) -> None:
+    if found.empty:
+        st.caption(nothing)
+        return
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "When": found["signed_up_at"],
+                "Signed up": found["signed_up_at"],
+                "E-mail": [masked(email) for email in found["email"]],
+                "Sub": ["" if pd.isna(sub) else str(sub)[:8] for sub in found["sub"]],
+                "Why": [told(why) for why in found["why"]],
+                "Open": [account_link(sub) for sub in found["sub"]],
+            }
+        ),
+        column_config={
+            "When": st.column_config.DatetimeColumn(format="distance", timezone="UTC"),
+            "Signed up": st.column_config.DatetimeColumn("Signed up (UTC)", format="D MMM, HH:mm", timezone="UTC"),
+            "Open": st.column_config.LinkColumn(display_text="Timeline", alignment="left"),
+        },
+        hide_index=True,
+        row_height=34,
+        height=min(34 * (len(found) + 1) + 3, 34 * 9 + 3),
+        alt="Sign-ups, newest first, with the reason and a link to the account",
+    )
+
+
+def _choose_bar() -> None:
+    points = st.session_state["overview_bars"]["selection"]["points"]
+    if points:
+        st.query_params.update(bar=points[0]["x"].replace(" ", "T"), outcome=_outcome(points[0]["customdata"]))
+    else:
+        forget_bar()
+
+
+def _outcome(customdata: str | Sequence[str]) -> str:
+    return customdata if isinstance(customdata, str) else customdata[0]
+
+
+def _metric(
+    label: str,
+    value: str | None,
+    delta: str | int | None,
+    words: str,
+    colour: Any,
+    figure: trends.Figure,
+    shape: Literal["line", "bar", "area"],
+    help: str | None = None,
+) -> None:
+    st.metric(
+        label,
+        value,
+        delta,
+        colour,
+        help=help,
+        border=True,
+        height="stretch",
+        chart_data=_thinned(figure.course, 30) if shape == "bar" else figure.course,
+        chart_type=shape,
+        delta_description=words if delta is not None else None,
+    )
+
+
+def _thinned(course: Sequence[float], most: int) -> list[float]:
+    width = -(-len(course) // most)
+    return [sum(course[start : start + width]) for start in range(0, len(course), width)]
+
+
+def _count(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
+
+
+def _growth(figure: trends.Figure) -> str | int | None:
+    if not figure.before or figure.value is None:
+        return None
+    return _signed(100 * (figure.value - figure.before) / figure.before, "{:+.1f}%")
+
+
+def _change(figure: trends.Figure) -> str | int | None:
+    if figure.before is None or figure.value is None:
+        return None
+    return _signed(figure.value - figure.before, "{:+,.0f}")
+
+
+def _points(figure: trends.Figure) -> str | int | None:
+    if figure.before is None or figure.value is None:
+        return None
+    return _signed(100 * (figure.value - figure.before), "{:+.1f} pt")
+
+
+def _signed(change: float, form: str) -> str | int:
+    # Streamlit draws an arrow at "+0.0%", none at the number 0.
+    text = form.format(change)
+    return 0 if not any(digit in text for digit in "123456789") else text
+
+
+def log_was_read(opened: frame.Opened) -> bool:
+    """Return whether the snapshot holds the trigger's log; where not, say why and what to do."""
+    source = opened.snapshot.manifest["sources"]["invocations"]
+    if source["complete"] or source["count"]:
+        return True
+    arrow = ":material/arrow_forward:"
+    with st.container(border=True):
+        st.subheader("The trigger's log was not read", anchor=False)
+        st.text(display.visible(display.mask_emails(source["why_not"] or "No log group is known.")))
+        st.caption("Situations are shown all the same; causes and failures need the log.")
+        st.page_link("pages/wiring.py", label="See what is missing", icon=arrow, query_params=with_environment())
+    return False
+
+
+def facts(values: Mapping[str, str | None]) -> None:
+    """Show names and values below each other; what is not known is left out. Values are shown as they are."""
+    with st.container(gap="xxsmall"):
+        for name, value in values.items():
+            if value is None or pd.isna(value):
+                continue
+            label, text = st.columns([1, 3], gap="small")
+            label.caption(name)
+            text.text(display.visible(value))

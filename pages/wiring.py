@@ -1,0 +1,14 @@
+import streamlit as st
+
+from lib.ui import frame, wiring_cards
+
+opened = frame.open_page("Wiring", "From the user pool to the table: what answers, and what is about to break")
+wiring, checks = wiring_cards.ask(opened)
+
+with st.container(border=True):
+    wiring_cards.chain(wiring, checks)
+
+wiring_cards.to_fix(checks)
+wiring_cards.warnings(wiring)
+wiring_cards.healthy(checks)
+wiring_cards.rests_on(opened, wiring)

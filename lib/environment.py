@@ -34,7 +34,7 @@ class Environment:
         self.settings = settings
         self.config = config
         self.aws = Aws(settings)
-        self.store = Store(config.snapshots_path, settings.name, config.keep)
+        self.store = Store(config.snapshots_path, settings.name, config.keep, settings.user_pool_id)
         self.journal = Journal(config.journal_url)
         self._lock = threading.Lock()
         self._views: dict[tuple[str, int], Snapshot] = {}

@@ -147,6 +147,24 @@ def _moved(staging: Path, folder: Path) -> bool:
     return True
 
 
+def read_folder(folder: Path) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+    """Return what was read and known in one local folder, wherever it lies, and its manifest."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        tables = {name: pq.read_table(folder / f"{name}.parquet", schema=TABLES[name]) for name in READ_TABLES}
+    except (OSError, ValueError) as error:
+        raise NotReadable(f"{folder} is no snapshot folder that can be read: {error}.") from error
+    return tables, manifest
+
+
+def replace_findings(folder: Path, findings: pa.Table) -> None:
+    """Put other findings into a local folder, at one stroke."""
+    part = folder / f".findings{_PART}"
+    part.unlink(missing_ok=True)
+    _write(part, findings)
+    part.replace(folder / "findings.parquet")
+
+
 def _make_private(folder: Path) -> None:
     for part in (*reversed(folder.parents), folder):
         # Only what is made here: a folder that was there keeps its owner's choice.

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.config import Settings
-from lib.folders import READ_TABLES, TABLES, Folders
+from lib.folders import READ_TABLES, TABLES, Folders, read_folder, replace_findings
 from lib.model import FINDINGS, ROWS, NoSnapshot, Read, Wiring, iso, now
 from lib.reasons import confirmed
 from lib.reconcile import NO_EXTENSIONS, findings, reconcile
@@ -149,11 +150,13 @@ class Store:
     """The snapshots of one environment below a local path or ``s3://bucket/prefix``.
 
     A folder appears as a whole or not at all; what cannot be read is skipped, so that the last good one is used.
+    With ``pool``, snapshots of another pool are not this environment's past: its name was given to a new one.
     """
 
-    def __init__(self, path: str, environment: str, keep: int) -> None:
+    def __init__(self, path: str, environment: str, keep: int, pool: str | None = None) -> None:
         self._environment = environment
         self._keep = keep
+        self._pool = pool
         self._folders = Folders(path, environment)
 
     def write(
@@ -256,7 +259,7 @@ class Store:
 
     def _opened(self, stamp: str) -> Snapshot | None:
         manifest = self._folders.manifest(stamp)
-        if manifest is None:
+        if manifest is None or (self._pool and manifest["wiring"]["pool"] != self._pool):
             return None
         return Snapshot(stamp, manifest, lambda name: self._folders.table(stamp, name))
 
@@ -267,3 +270,14 @@ class Store:
             if stamp not in staying:
                 self._folders.remove(stamp)
         self._folders.remove_abandoned()
+
+
+def rejudge(folder: Path) -> pa.Table:
+    """Judge what a local snapshot folder holds again, replace its findings, and return them.
+
+    Raises ``NotReadable`` for a folder that is no snapshot.
+    """
+    tables, manifest = read_folder(folder)
+    found = findings(reconcile(**tables, manifest=manifest))
+    replace_findings(folder, found)
+    return found

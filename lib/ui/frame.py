@@ -116,7 +116,7 @@ def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapsh
         _refreshed(env, updated, first=snapshot is None)
         snapshot = env.latest()
     if snapshot is None:
-        updated.caption("Never read")
+        updated.caption("Never read", width="content")
         message(
             "cloud_download",
             "Nothing was read yet",
@@ -125,7 +125,9 @@ def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapsh
         st.stop()
     at = datetime.fromisoformat(snapshot.manifest["finished_at"])
     words = f"Updated {ago(at)}"
-    updated.caption(f":orange[{words}]" if now() - at > _STALE else words, help=f"{at:%d %b %Y, %H:%M:%S} UTC")
+    updated.caption(
+        f":orange[{words}]" if now() - at > _STALE else words, help=f"{at:%d %b %Y, %H:%M:%S} UTC", width="content"
+    )
     return snapshot
 
 

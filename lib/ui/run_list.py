@@ -38,8 +38,8 @@ def table(env: Environment) -> str | None:
         key=f"repairs_runs_{len(ids)}",
         alt="Runs, newest first: state, when, by whom, why, and how many steps",
     )
-    rows = chosen.selection.rows  # type: ignore[union-attr]  # with on_select it is the state
-    return ids[rows[0]] if rows else ids[0]
+    rows: list[int] = chosen.selection.rows
+    return str(ids[rows[0] if rows else 0])
 
 
 def detail(env: Environment, run_id: str | None) -> None:

@@ -223,9 +223,16 @@ def test_an_init_failure_belongs_to_the_next_start_only():
     assert second["outcome"] == "completed"
 
 
-def test_an_init_that_timed_out_and_then_worked_is_no_init_error():
-    slow = event("INIT_REPORT Init Duration: 9999.00 ms\tPhase: init\tStatus: timeout\n", 0)
+@pytest.mark.parametrize("told", ["Phase: init\tStatus: timeout", "Phase: invoke\tStatus: error\tError Type: X"])
+def test_a_run_whose_handler_spoke_is_no_init_error(told):
+    slow = event(f"INIT_REPORT Init Duration: 9999.00 ms\t{told}\n", 0)
     assert only([slow, start(at=1), says("hello", 2), end(), report()])["outcome"] == "completed"
+
+
+def test_a_second_attempt_s_duration_is_not_taken_for_the_init_s():
+    second = event("INIT_REPORT Init Duration: 134.30 ms\tPhase: invoke\tStatus: error\tError Type: X\n", 0)
+    record = only([second, start(at=1), end(), report("Status: error\tError Type: X\n")])
+    assert (record["outcome"], record["init_ms"], record["cold_start"]) == ("init_error", None, None)
 
 
 # Suspicious lines
@@ -268,8 +275,12 @@ def test_a_window_that_opens_in_mid_run_keeps_that_run():
 
 
 def test_lines_of_one_instant_may_come_in_any_order():
-    swapped = [says("x", 0), start(at=0), report(), end()]
-    assert (only(swapped)["outcome"], only(swapped)["suspicious"]) == ("completed", 0)
+    earlier = [start(OTHER, -90), end(OTHER, -80), report("\n", OTHER, -80)]
+    for swapped in ([says("x", 0), start(), report(), end()], [end(at=0), report(at=0), start()]):
+        frame = invocations([*earlier, *swapped])
+        assert list(frame.outcome) == ["completed", "completed"]
+        assert frame.duration_ms.notna().all()
+        assert frame.suspicious.sum() == frame.attrs["suspicious"] == 0
 
 
 # The JSON format

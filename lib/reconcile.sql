@@ -54,7 +54,7 @@ placed_rows as (
                 case when r.is_deleted then 1 else 0 end,
                 case when r.created_at is null then 1 else 0 end,
                 r.created_at,
-                r.id
+                coalesce(r.id, '')
         ) as place
     from row_keys r
 ),
@@ -114,7 +114,7 @@ further as (
 holdings as (
     select j.subject, j.account_id as holder_id, j.email_key from judged j where j.email_key is not null
     union all
-    select j.subject, coalesce(j.account_id, j.row_id) as holder_id, j.row_email_key as email_key
+    select j.subject, coalesce(j.account_id, j.row_id, '') as holder_id, j.row_email_key as email_key
     from judged j
     where
         j.row_email_key is not null

@@ -1,7 +1,7 @@
 """What Accounts shows: lines by situation, cause and search, a page of them, and all that is known of one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -175,6 +175,25 @@ def ids(snapshot: Snapshot, situation: str | None = None, cause: str | None = No
         search=search,
     )
     return [str(name) for name in found["id"]]
+
+
+def chosen(
+    snapshot: Snapshot,
+    keys: Collection[str],
+    *,
+    situation: str | None = None,
+    cause: str | None = None,
+    search: str = "",
+) -> pd.DataFrame:
+    """Return `key`, `id` and `suggested_action` of those of these keys that still match, newest first."""
+    return _query(
+        snapshot,
+        "select key, id, suggested_action from chosen where list_contains($keys, key)",
+        situation=situation,
+        cause=cause,
+        search=search,
+        keys=list(keys),
+    )
 
 
 def repairable(

@@ -1,0 +1,192 @@
+"""One account, opened: its situation and why, what happened to it, both records side by side, who shares its e-mail."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lib import charts, display, lookup
+from lib.environment import Environment
+from lib.lookup import Detail
+from lib.model import SITUATIONS
+from lib.timeline import Moment, timeline, told
+from lib.ui import cards, frame, repairs, table
+
+_MARKS = {
+    "ok": ("check_circle", "green"),
+    "neutral": ("radio_button_unchecked", "gray"),
+    "warning": ("warning", "orange"),
+    "problem": ("cancel", "red"),
+}
+_SOURCES = {"pool": "user pool", "log": "trigger log", "table": "table", "journal": "journal"}
+_NOTES = {
+    "look_alike_email": "The two e-mails look alike, but are written in different characters.",
+    "time_without_zone": "A time of the row has no zone; UTC was assumed.",
+    "epoch_time": "A time of the row is a number; it was read as seconds or milliseconds since 1970.",
+    "overwritten_by_password_reset": "A password reset ran the trigger again and wrote the row anew.",
+    "repaired": "Repaired since this snapshot began, and read back.",
+    "accepted": "A person has judged this finding and accepted it.",
+}
+
+
+def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
+    """Show all that is known of one account, or of a row without one."""
+    line = detail.line
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        _words(table.email(detail.email, reveal=reveal) or "No e-mail", size="16px", weight=600)
+        colour = charts.SITUATION_COLOURS[line["situation"]]
+        st.badge(SITUATIONS[line["situation"]], color=cards.BADGES.get(colour, colour))  # type: ignore[arg-type]
+    if line["id"] is not None:
+        st.code(_plain(line["id"], reveal=reveal), language=None)
+    if line["reason"]:
+        st.text(_plain(line["reason"], reveal=reveal))
+    _notes(line)
+    if line["suggested_action"]:
+        repairs.button(opened, "Repair this one…", [line["id"]], key="accounts_repair_one")
+    moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line))
+    if moments:
+        st.subheader("What happened", anchor=False)
+        for moment in moments:
+            _moment(moment, reveal=reveal)
+    _said(detail, reveal=reveal)
+    _holders(detail, reveal=reveal)
+    _records(detail, reveal=reveal)
+    _command_line(opened.env, line)
+
+
+def nothing_chosen() -> None:
+    """Say what the detail is for."""
+    _middle(
+        "Select an account", "Its sign-up, its trigger runs and its row appear here side by side. Tick lines to repair."
+    )
+
+
+def unknown() -> None:
+    """Say that what the link names is not in this snapshot."""
+    _middle("Not in this snapshot", "Nothing here has this id. It may be gone, or newer than the last refresh.")
+
+
+def _middle(title: str, text: str) -> None:
+    with st.container(height="stretch", horizontal_alignment="center", vertical_alignment="center", gap="xxsmall"):
+        st.subheader(title, anchor=False, width="content")
+        st.caption(text, width="content", text_alignment="center")
+
+
+def _notes(line: Mapping[str, Any]) -> None:
+    said = [_NOTES[note] for note in line["notes"] if note in _NOTES]
+    if line["also_case_only"]:
+        said.append("The two e-mails differ in case or spaces only.")
+    for sentence in said:
+        st.caption(f":material/info: {sentence}")
+
+
+def _moment(moment: Moment, *, reveal: bool) -> None:
+    icon, colour = _MARKS[moment.state]
+    when = "at an unknown time" if moment.at is None else frame.ago(moment.at)
+    with st.container(horizontal=True, gap="small"):
+        st.markdown(f":{colour}[:material/{icon}:]", width="content")
+        with st.container(gap=None):
+            st.markdown(f"**{moment.what}** :gray[{when}]", help=_absolute(moment.at))
+            parts = [_plain(moment.said, reveal=reveal), _SOURCES[moment.source], _plain(moment.id or "", reveal=False)[:15]]
+            _words(" · ".join(filter(None, parts)), size="12px", quiet=True)
+
+
+def _said(detail: Detail, *, reveal: bool) -> None:
+    said = [(run["request_id"], told(run)) for run in detail.invocations]
+    said = [(request, text) for request, text in said if text]
+    if not said:
+        return
+    st.subheader("What the trigger said", anchor=False)
+    for request, text in said[-3:]:
+        shown = text if reveal else display.mask_emails(text)
+        lines = [display.visible(each) for each in shown.split("\n")[:12]]
+        st.code("\n".join([f"RequestId: {request}", *lines]), language=None, wrap_lines=True)
+
+
+def _holders(detail: Detail, *, reveal: bool) -> None:
+    if not detail.duplicates:
+        return
+    st.subheader("Who else has this e-mail" if detail.line["id"] else "Who has this e-mail", anchor=False)
+    for other in detail.duplicates:
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            with st.container(gap=None):
+                _words(table.email(other["email"] or other["row_email"], reveal=reveal))
+                since = "" if other["since"] is None else f" · {frame.ago(other['since'])}"
+                _words(f"{table.status(other | {'enabled': True})}{since}", size="12px", quiet=True)
+            st.markdown(cards.badge(other["situation"]), width="content")
+            st.button("Open", key=f"accounts_open_{other['key']}", on_click=_open, args=(other["key"],))
+    hidden = len(detail.line["twins"]) - len(detail.duplicates)
+    if hidden > 0 and len(detail.duplicates) >= lookup.TWINS:
+        st.caption(f"and {hidden:,} more")
+
+
+def _records(detail: Detail, *, reveal: bool) -> None:
+    compared = lookup.compared(detail)
+    if not compared:
+        return
+    st.subheader("Both records", anchor=False)
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "": ["≠" if line.differs else "" for line in compared],
+                "Attribute": [table.cell(line.name, reveal=True) for line in compared],
+                "Account": [table.cell(line.account, reveal=reveal) for line in compared],
+                "Row": [table.cell(line.row, reveal=reveal) for line in compared],
+            }
+        ),
+        column_config={
+            "": st.column_config.TextColumn(width=28),
+            "Attribute": st.column_config.TextColumn(width=110),
+        },
+        hide_index=True,
+        row_height=table.ROW_HEIGHT,
+        height=table.ROW_HEIGHT * (len(compared) + 1) + 3,
+        alt="The account's and the row's attributes side by side; ≠ marks those that differ",
+    )
+
+
+def _command_line(env: Environment, line: Mapping[str, Any]) -> None:
+    if not line["suggested_action"]:
+        return
+    with st.expander("Same on the command line", icon=":material/terminal:"):
+        name = display.mask_emails(str(line["id"]))
+        st.code(f"python -m lib plan --env {env.name} --id {name} -o plan.json\npython -m lib apply plan.json", "bash")
+
+
+def _open(key: str) -> None:
+    st.query_params["account"] = key
+
+
+def _steps_on(env: Environment, line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    ids = {line["account_id"], line["sub"], line["row_id"]} - {None}
+    steps = _steps(env.name, env.journal_mark(), env)
+    return [step for name in sorted(ids) for step in steps.get(name, ())]
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _steps(_environment: str, _mark: int, _env: Environment) -> dict[str, list[dict[str, Any]]]:
+    """Return the journal's steps by row, each with who ran it and why."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in _env.journal.history(_env.name):
+        for step in _env.journal.steps(run["run_id"]):
+            known = {name: step[name] for name in ("run_id", "action", "state", "message", "settled_at", "intent_at")}
+            found.setdefault(step["row_id"], []).append(known | {name: run[name] for name in ("who", "why", "kind")})
+    return found
+
+
+def _words(text: str, *, size: str = "14px", weight: int = 400, quiet: bool = False) -> None:
+    # Markdown would make links and images of what users wrote; this shows it as it is, in the size it needs.
+    shade = ";opacity:.72" if quiet else ""
+    style = f"font-size:{size};font-weight:{weight};overflow-wrap:anywhere;line-height:1.45{shade}"
+    st.html(f'<div style="{style}">{escape(text)}</div>')
+
+
+def _plain(text: str, *, reveal: bool) -> str:
+    return display.visible(text if reveal else display.mask_emails(text))
+
+
+def _absolute(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%-d %b %Y, %H:%M:%S} UTC"

@@ -1,0 +1,171 @@
+"""The table of findings: one page of lines, several of them chosen by id, one of them opened."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lib import charts, display
+from lib.lookup import Found
+from lib.model import CAUSES, SITUATIONS
+from lib.ui import cards
+
+ROW_HEIGHT = 34
+_CUT = 120
+
+_STATUSES = {
+    "FORCE_CHANGE_PASSWORD": "Invited",
+    "RESET_REQUIRED": "Must reset",
+    "EXTERNAL_PROVIDER": "Federated",
+}
+
+
+def finding_table(found: Found, *, situation: str | None, key: str, reveal: bool, height: int) -> None:
+    """Show one page of lines. What is ticked stands in ``session_state`` by key, what is opened in the URL.
+
+    ``key`` is the page's name: the ticked keys are in ``{key}_chosen``, the opened one is the parameter `account`.
+    """
+    keys = [str(name) for name in found.lines["key"]]
+    chosen = st.session_state.setdefault(f"{key}_chosen", [])
+    # Positions mean nothing once the lines change: other lines are another table.
+    table_key = f"{key}_table_{_digest(keys)}"
+    ticked = [position for position, name in enumerate(keys) if name in chosen]
+    st.dataframe(
+        _shown(found.lines, situation, reveal=reveal),
+        column_config=_columns(),
+        hide_index=True,
+        row_height=ROW_HEIGHT,
+        height=height,
+        key=table_key,
+        on_select=lambda: _select(key, table_key, keys),
+        selection_mode=["multi-row", "single-cell"],
+        selection_default={"selection": {"rows": ticked}},
+        placeholder="",
+        alt="Accounts and rows that match, newest first; tick lines to repair them, choose a cell to open its account",
+    )
+
+
+def nothing_found(*, elsewhere: int, searched: bool, height: int, clear: Callable[[], None]) -> None:
+    """Say that nothing matches, and offer the way out."""
+    with st.container(
+        border=True, height=height, horizontal_alignment="center", vertical_alignment="center", gap="small"
+    ):
+        st.subheader(":material/person_search: No accounts match", anchor=False, width="content")
+        if searched and elsewhere:
+            others = f"{elsewhere:,} in other situations {'matches' if elsewhere == 1 else 'match'} this search."
+            st.caption(others, width="content")
+            st.button("Search everywhere", on_click=_everywhere, key="accounts_everywhere")
+        else:
+            st.caption(
+                "Clear the search, or pick another situation. New sign-ups appear here at the next refresh.",
+                width="content",
+            )
+        st.button("Clear filters", on_click=clear, key="accounts_clear")
+
+
+def cell(text: object, *, reveal: bool) -> str:
+    """Return a text as a cell shows it: masked unless revealed, on one line, cut."""
+    if text is None or pd.isna(text):  # type: ignore[call-overload]
+        return ""
+    shown = str(text) if reveal else display.mask_emails(str(text))
+    return _cut(display.visible(shown))
+
+
+def email(value: object, *, reveal: bool) -> str:
+    """Return an e-mail as a cell shows it; empty where there is none."""
+    if value is None or pd.isna(value):  # type: ignore[call-overload]
+        return ""
+    return _cut(display.visible(str(value) if reveal else display.mask_email(str(value)) or ""))
+
+
+def status(line: Any) -> str:
+    """Return an account's status in words."""
+    if pd.isna(line["status"]):
+        return "No account"
+    words = _STATUSES.get(line["status"], str(line["status"]).replace("_", " ").capitalize())
+    return words if line["enabled"] is not False else f"{words}, disabled"
+
+
+def _shown(lines: pd.DataFrame, situation: str | None, *, reveal: bool) -> pd.DataFrame:
+    records = lines.to_dict("records")
+    shown: dict[str, Sequence[Any] | pd.Series[Any]] = {}
+    if situation == "drift":
+        shown["Account's e-mail"] = [email(line["email"], reveal=reveal) for line in records]
+        shown["Row's e-mail"] = [email(line["row_email"], reveal=reveal) for line in records]
+    else:
+        shown["Email"] = [email(_either(line), reveal=reveal) for line in records]
+    if situation is None:
+        shown["Situation"] = [[SITUATIONS[line["situation"]]] for line in records]
+    if situation != "drift":
+        shown["Why"] = [_why(line, reveal=reveal) for line in records]
+    if situation != "duplicate":
+        shown["Status"] = [status(line) if line["situation"] != "duplicate" else "" for line in records]
+        shown["Row came" if situation == "orphaned_row" else "Signed up"] = lines["since"]
+        shown["Sub"] = [_short(line) for line in records]
+    return pd.DataFrame(shown)
+
+
+def _columns() -> dict[str, Any]:
+    since = st.column_config.DatetimeColumn(format="distance", timezone="UTC", width=100)
+    return {
+        "Email": st.column_config.TextColumn(width=170),
+        "Account's e-mail": st.column_config.TextColumn(width=180),
+        "Row's e-mail": st.column_config.TextColumn(width=180),
+        "Situation": st.column_config.MultiselectColumn(
+            options=list(SITUATIONS.values()),
+            color=[cards.BADGES.get(colour, colour) for colour in map(charts.SITUATION_COLOURS.get, SITUATIONS)],
+            width=145,
+        ),
+        "Why": st.column_config.TextColumn(width="medium"),
+        "Status": st.column_config.TextColumn(width=100),
+        "Signed up": since,
+        "Row came": since,
+        "Sub": st.column_config.TextColumn(width=80, help="The first part; the whole is in the detail"),
+    }
+
+
+def _everywhere() -> None:
+    st.query_params["situation"] = "all"
+    for name in ("cause", "page"):
+        st.query_params.pop(name, None)
+
+
+def _select(key: str, table_key: str, keys: Sequence[str]) -> None:
+    selection = st.session_state[table_key]["selection"]
+    before: list[str] = st.session_state[f"{key}_chosen"]
+    ticked = [keys[position] for position in selection["rows"] if position < len(keys)]
+    chosen = [name for name in before if name not in keys] + ticked
+    st.session_state[f"{key}_chosen"] = chosen
+    added = [name for name in chosen if name not in before]
+    touched = [keys[position] for position, _ in selection["cells"] if position < len(keys)]
+    if added:
+        st.query_params["account"] = added[-1]
+    elif set(chosen) == set(before) and touched:
+        st.query_params["account"] = touched[-1]
+    elif st.query_params.get("account") in set(before) - set(chosen):
+        if chosen:
+            st.query_params["account"] = chosen[-1]
+        else:
+            st.query_params.pop("account", None)
+
+
+def _why(line: Any, *, reveal: bool) -> str:
+    return CAUSES[line["cause"]] if not pd.isna(line["cause"]) else cell(line["reason"], reveal=reveal)
+
+
+def _either(line: Any) -> object:
+    return line["row_email"] if pd.isna(line["email"]) else line["email"]
+
+
+def _short(line: Any) -> str:
+    return cell(line["row_id"] if pd.isna(line["sub"]) else line["sub"], reveal=False)[:8]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CUT else f"{text[: _CUT - 1]}…"
+
+
+def _digest(keys: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]

@@ -1,0 +1,79 @@
+import streamlit as st
+
+from lib import lookup, output
+from lib.model import HEALTHY
+from lib.ui import detail, filters, frame, repairs, table
+
+HEIGHT = 520
+
+opened = frame.open_page("Accounts", "Reconciled from the pool, the table and the trigger's log")
+repairs.status(opened.env)
+
+chosen, reveal = filters.choose(opened)
+found = lookup.page(opened.snapshot, **chosen.matching, limit=filters.PAGE, offset=chosen.page * filters.PAGE)
+ticked = lookup.chosen(opened.snapshot, st.session_state.get("accounts_chosen", []), **chosen.matching)
+st.session_state["accounts_chosen"] = list(ticked["key"])
+one_by_one = list(ticked["id"][ticked["suggested_action"].notna()])
+together = lookup.repairable(opened.snapshot, **chosen.matching)
+
+
+def twin() -> str:
+    """Return the command that lists the same, as far as the command line can: it has no search."""
+    words = ["python -m lib findings", f"--env {opened.env.name}"]
+    words += [f"--situation {chosen.situation}"] if chosen.situation else []
+    words += [f"--cause {chosen.cause}"] if chosen.cause else []
+    words += ["--all"] if chosen.situation in HEALTHY or (chosen.search and not chosen.situation) else []
+    words += ["--reveal"] if reveal else []
+    return " ".join(words)
+
+
+def export(form: str) -> bytes:
+    return output.rendered(lookup.matching(opened.snapshot, **chosen.matching), form, reveal=reveal)
+
+
+left, right = st.columns([13, 10], gap="small")
+
+with left:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        repairs.button(
+            opened,
+            f"Repair {len(one_by_one):,}…" if one_by_one else "Repair…",
+            one_by_one,
+            key="accounts_repair",
+            primary=True,
+        )
+        repairs.button(opened, f"Repair all {len(together):,}…", together, key="accounts_repair_all")
+        with st.popover("Export", icon=":material/download:"):
+            name = f"pooltable-{opened.env.name}-{chosen.situation or 'findings'}"
+            for form, mime in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):
+                st.download_button(
+                    f"{form.upper() if form == 'csv' else 'Parquet'}, {found.total:,} lines",
+                    data=lambda form=form: export(form),
+                    file_name=f"{name}.{form}",
+                    mime=mime,
+                    icon=":material/table:",
+                    on_click="ignore",
+                    width="stretch",
+                    key=f"accounts_{form}",
+                )
+            st.caption("With e-mails in full, as on the screen." if reveal else "E-mails masked, as on the screen.")
+            st.caption("Same on the command line")
+            st.code(f"{twin()} --format csv -o {name}.csv", "bash", wrap_lines=True)
+        st.space("stretch")
+        filters.pager(found.total, len(found.lines), chosen)
+    if found.total:
+        table.finding_table(found, situation=chosen.situation, key="accounts", reveal=reveal, height=HEIGHT)
+    else:
+        table.nothing_found(
+            elsewhere=sum(chosen.counts.values()), searched=bool(chosen.search), height=HEIGHT, clear=filters.clear
+        )
+
+with right, st.container(border=True, height=HEIGHT + 54):
+    named = st.query_params.get("account", "")
+    known = lookup.one(opened.snapshot, named) if named else None
+    if known:
+        detail.account(opened, known, reveal=reveal)
+    elif named:
+        detail.unknown()
+    else:
+        detail.nothing_chosen()

@@ -12,15 +12,20 @@ MODULES = sorted((ROOT / "lib").rglob("*.py"))
 
 # From the ground up: a module imports only what stands before it (or beside it, in its own folder).
 LAYERS = [
-    {"model"},
+    {"model", "trigger"},
     {"display"},
     {"config", "output"},
     {"aws", "logparse"},
+    {"reasons"},
     {"reconcile"},
+    {"folders", "seen", "suspicion"},
     {"snapshot"},
-    {"lookup", "trends", "verdict"},
+    {"selection", "trends", "failures", "lookup", "verdict"},
+    {"journal_tables"},
     {"journal"},
+    {"step", "row_form"},
     {"plan"},
+    {"carry_out"},
     {"repair"},
     {"refresh"},
     {"environment"},

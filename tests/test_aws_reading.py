@@ -84,6 +84,13 @@ def test_an_account_is_read_with_every_column(fake: ScriptedAws, aws: Aws) -> No
     )
 
 
+def test_a_date_loses_no_millisecond_to_its_float(fake: ScriptedAws, aws: Aws) -> None:
+    assert int(272647040.497 * 1000) == 272647040496
+    fake.script("ListUsers", page(Users=[{"Username": "a", "UserCreateDate": 272647040.497}]))
+    (created_at,) = pool.read_accounts(aws).table["created_at"].to_pylist()
+    assert created_at == datetime(1978, 8, 22, 15, 17, 20, 497000, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("identities", ["", "no json", "[]", "{}", "[7]", "null"])
 def test_identities_that_are_no_list_of_identities_cost_no_account(
     fake: ScriptedAws, aws: Aws, identities: str
@@ -114,6 +121,16 @@ def test_progress_tells_how_many_accounts_were_read_so_far(fake: ScriptedAws, aw
     fake.script("ListUsers", users("a", "b", PaginationToken="t"), users("c"))
     pool.read_accounts(aws, lambda source, count: told.append((source, count)))
     assert told == [("accounts", 2), ("accounts", 3)]
+
+
+def test_progress_counts_what_a_restart_reads_again_only_once(fake: ScriptedAws, aws: Aws) -> None:
+    told: list[int] = []
+    refusal = error("InvalidParameterException", "token")
+    fake.script(
+        "ListUsers", users("a", "b", PaginationToken="t"), refusal, users("a", "b", PaginationToken="u"), users("c")
+    )
+    pool.read_accounts(aws, lambda _, count: told.append(count))
+    assert told[-1] == 3
 
 
 def test_one_account_is_read_as_the_listing_would_show_it_or_is_none(fake: ScriptedAws, aws: Aws) -> None:
@@ -162,9 +179,12 @@ def test_an_interrupted_read_ends_at_once_and_does_not_read_on(fake: ScriptedAws
         "Scan", lambda body: page(Items=[{"id": {"S": "a"}}], LastEvaluatedKey={"id": {"S": str(time.time())}})
     )
 
+    interrupts = iter([KeyboardInterrupt])
+
     def interrupt(_: str, count: int) -> None:
         if count > 5:
-            raise KeyboardInterrupt
+            for raised in interrupts:
+                raise raised
 
     with pytest.raises(KeyboardInterrupt):
         table.read_rows(aws, "User", progress=interrupt)

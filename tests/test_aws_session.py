@@ -48,7 +48,7 @@ def test_every_error_of_botocores_comes_out_as_a_sentence(kind: type[Exception])
     assert message.startswith("Cannot read table User: ")
     assert message.endswith(".")
     assert "\n" not in message
-    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
     assert isinstance(caught.value, AwsError | ConfigError)
 
 

@@ -105,9 +105,9 @@ def test_a_row_that_moved_in_any_attribute_is_neither_replaced_nor_removed(aws: 
 
 
 def test_an_attribute_that_the_app_added_meanwhile_is_not_overwritten(aws: Aws) -> None:
-    moved = ROW | {"owner": {"S": "the app's"}}
+    moved = ROW | {"nickname": {"S": "the app's"}}
     table.put_new(aws, TABLE, moved)
-    refused(table.replace, aws, TABLE, ROW, ROW | {"owner": {"S": "ours"}})
+    refused(table.replace, aws, TABLE, ROW, ROW | {"nickname": {"S": "ours"}})
     assert stored(aws) == moved
 
 
@@ -133,10 +133,10 @@ def test_a_condition_stays_within_dynamodbs_limits_for_an_item_of_a_thousand_att
     table.replace(Hasty(settings(fake.url)), TABLE, wide, wide | {"attribute999": {"S": "changed"}})
     (asked,) = fake.asked("UpdateItem")
     condition = asked["ConditionExpression"]
-    names = asked["ExpressionAttributeNames"].values()
+    names = [name for alias, name in asked["ExpressionAttributeNames"].items() if f"{alias} = " in condition]
     assert len(condition) < 4096
     assert condition.count("=") + condition.count("AND") + condition.count("(") <= 300
-    assert {"attribute999", "id", "email", "updatedAt", "_version", "_lastChangedAt"} <= set(names)
+    assert {"attribute999", "id", "email", "updatedAt", "_version"} <= set(names)
 
 
 def test_a_write_of_which_the_first_answer_was_lost_finds_itself_in_the_way(fake: ScriptedAws) -> None:

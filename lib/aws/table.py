@@ -180,17 +180,23 @@ def _segments(aws: Aws, table: str, consistent: bool, tally: bulk.Tally) -> list
                 )
                 return bulk.body(scan)
 
-        return bulk.read_chain(
-            ask, _page_rows, records="Items", following="LastEvaluatedKey", source="rows", tally=tally
-        )
+        with _stopping(tally):
+            return bulk.read_chain(
+                ask, _page_rows, records="Items", following="LastEvaluatedKey", source="rows", tally=tally
+            )
 
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="scan") as workers:
-        try:
-            return list(workers.map(read, range(WORKERS)))
-        except BaseException:
-            # Without this, an interrupt would wait for every segment to reach its end.
-            tally.stopped.set()
-            raise
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="scan") as workers, _stopping(tally):
+        return list(workers.map(read, range(WORKERS)))
+
+
+@contextmanager
+def _stopping(tally: bulk.Tally) -> Iterator[None]:
+    """Stop every segment when one of them, or who waits for them, is interrupted: else that waits for all to end."""
+    try:
+        yield
+    except BaseException:
+        tally.stopped.set()
+        raise
 
 
 def _page_rows(page: dict[str, Any]) -> tuple[pa.Table, int]:

@@ -43,7 +43,7 @@ def probe(aws: Aws, wiring: Wiring) -> list[Check]:
 def _links(aws: Aws, wiring: Wiring) -> tuple[_Link, ...]:
     name, url = wiring.table, wiring.graphql_url
     return (
-        _Link("identity", "AWS credentials", "Nothing can be read.", "", (("the credentials", aws.identity),)),
+        _Link("identity", "AWS identity", "Nothing can be read.", "", (("the credentials", aws.identity),)),
         _Link(
             "pool",
             "User pool",

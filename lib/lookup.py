@@ -185,10 +185,10 @@ def chosen(
     cause: str | None = None,
     search: str = "",
 ) -> pd.DataFrame:
-    """Return `key`, `id` and `suggested_action` of those of these keys that still match, newest first."""
+    """Return `key`, `id` and `situation` of those of these keys that still match, newest first."""
     return _query(
         snapshot,
-        "select key, id, suggested_action from chosen where list_contains($keys, key)",
+        "select key, id, situation from chosen where list_contains($keys, key)",
         situation=situation,
         cause=cause,
         search=search,
@@ -197,21 +197,27 @@ def chosen(
 
 
 def repairable(
-    snapshot: Snapshot, situation: str | None = None, cause: str | None = None, search: str = ""
+    snapshot: Snapshot,
+    situations: Collection[str],
+    *,
+    situation: str | None = None,
+    cause: str | None = None,
+    search: str = "",
 ) -> list[str]:
-    """Return the ids of those that match and may be repaired together, newest first.
+    """Return the ids of those in ``situations`` that match and may be repaired together, newest first.
 
     Left out is what a person decides one by one: rows that somebody deleted, and drift whose new e-mail is not
     verified, which is a way to take over a row.
     """
     found = _query(
         snapshot,
-        "select id from chosen c where suggested_action in ('create_row', 'update_row')"
-        " and coalesce(cause, '') <> 'row_deleted' and (situation <> 'drift' or exists"
+        "select id from chosen c where suggested_action is not null and list_contains($situations, situation)"
+        " and (situation <> 'drift' or exists"
         " (select 1 from accounts a where a.username = c.account_id and a.email_verified))",
         situation=situation,
         cause=cause,
         search=search,
+        situations=list(situations),
     )
     return [str(name) for name in found["id"]]
 

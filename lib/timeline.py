@@ -75,7 +75,7 @@ def _never_or_gone(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
     if last == last and last is not None:
         yield Moment(last.to_pydatetime(), "Account last seen", "It was gone at the next look", "problem", "pool")
     else:
-        yield Moment(_read_at(snapshot, "accounts"), "No account", _looked(detail, "account"), "problem", "pool")
+        yield Moment(_read_at(snapshot, "accounts"), "No account", _looked(snapshot), "problem", "pool")
 
 
 def _runs(detail: Detail) -> Iterator[Moment]:
@@ -145,7 +145,7 @@ def _row(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
     if row is None:
         if detail.line["situation"] != "duplicate":
             state = "neutral" if detail.line["situation"] in ("in_flight", "out_of_scope") else "problem"
-            yield Moment(_read_at(snapshot, "rows"), "No row", _looked(detail, "row"), state, "table")
+            yield Moment(_read_at(snapshot, "rows"), "No row", _looked(snapshot), state, "table")
         return
     deleted = bool(row["deleted"])
     changed = row["last_changed_at"] or row["updated_at"]
@@ -159,9 +159,8 @@ def _row(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
         yield Moment(changed, "Row changed", version, "neutral", "table")
 
 
-def _looked(detail: Detail, side: str) -> str:
-    name = detail.line["account_id"] if side == "row" else detail.line["row_id"]
-    return f"None found for {name}" if name else "None found"
+def _looked(snapshot: Snapshot) -> str:
+    return f"Looked up by {snapshot.wiring.correlation}"
 
 
 def _read_at(snapshot: Snapshot, source: str) -> datetime | None:

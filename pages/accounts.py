@@ -2,9 +2,10 @@ import streamlit as st
 
 from lib import lookup, output
 from lib.model import HEALTHY
+from lib.plan import DEFAULT_SITUATIONS
 from lib.ui import detail, filters, frame, repairs, table
 
-HEIGHT = 520
+HEIGHT = 16 * table.ROW_HEIGHT
 
 opened = frame.open_page("Accounts", "Reconciled from the pool, the table and the trigger's log")
 repairs.status(opened.env)
@@ -13,8 +14,8 @@ chosen, reveal = filters.choose(opened)
 found = lookup.page(opened.snapshot, **chosen.matching, limit=filters.PAGE, offset=chosen.page * filters.PAGE)
 ticked = lookup.chosen(opened.snapshot, st.session_state.get("accounts_chosen", []), **chosen.matching)
 st.session_state["accounts_chosen"] = list(ticked["key"])
-one_by_one = list(ticked["id"][ticked["suggested_action"].notna()])
-together = lookup.repairable(opened.snapshot, **chosen.matching)
+one_by_one = list(ticked["id"][ticked["situation"].isin(DEFAULT_SITUATIONS)])
+together = lookup.repairable(opened.snapshot, DEFAULT_SITUATIONS, **chosen.matching)
 
 
 def twin() -> str:
@@ -28,6 +29,7 @@ def twin() -> str:
 
 
 def export(form: str) -> bytes:
+    """Return all that matches as a file, masked like the screen."""
     return output.rendered(lookup.matching(opened.snapshot, **chosen.matching), form, reveal=reveal)
 
 
@@ -42,7 +44,8 @@ with left:
             key="accounts_repair",
             primary=True,
         )
-        repairs.button(opened, f"Repair all {len(together):,}…", together, key="accounts_repair_all")
+        every = f"Repair all {len(together):,}…" if together else "Repair all…"
+        repairs.button(opened, every, together, key="accounts_repair_all")
         with st.popover("Export", icon=":material/download:"):
             name = f"pooltable-{opened.env.name}-{chosen.situation or 'findings'}"
             for form, mime in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):
@@ -59,7 +62,6 @@ with left:
             st.caption("With e-mails in full, as on the screen." if reveal else "E-mails masked, as on the screen.")
             st.caption("Same on the command line")
             st.code(f"{twin()} --format csv -o {name}.csv", "bash", wrap_lines=True)
-        st.space("stretch")
         filters.pager(found.total, len(found.lines), chosen)
     if found.total:
         table.finding_table(found, situation=chosen.situation, key="accounts", reveal=reveal, height=HEIGHT)
@@ -68,7 +70,7 @@ with left:
             elsewhere=sum(chosen.counts.values()), searched=bool(chosen.search), height=HEIGHT, clear=filters.clear
         )
 
-with right, st.container(border=True, height=HEIGHT + 54):
+with right, st.container(border=True, height=HEIGHT + 49):
     named = st.query_params.get("account", "")
     known = lookup.one(opened.snapshot, named) if named else None
     if known:

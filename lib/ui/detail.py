@@ -1,5 +1,6 @@
 """One account, opened: its situation and why, what happened to it, both records side by side, who shares its e-mail."""
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
@@ -12,6 +13,7 @@ from lib import charts, display, lookup
 from lib.environment import Environment
 from lib.lookup import Detail
 from lib.model import SITUATIONS
+from lib.plan import DEFAULT_SITUATIONS
 from lib.timeline import Moment, timeline, told
 from lib.ui import cards, frame, repairs, table
 
@@ -21,6 +23,8 @@ _MARKS = {
     "warning": ("warning", "orange"),
     "problem": ("cancel", "red"),
 }
+_LINES = 12
+_TOLD = 3  # of many runs the last ones: they are a retry group at most
 _SOURCES = {"pool": "user pool", "log": "trigger log", "table": "table", "journal": "journal"}
 _NOTES = {
     "look_alike_email": "The two e-mails look alike, but are written in different characters.",
@@ -44,23 +48,24 @@ def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
     if line["reason"]:
         st.text(_plain(line["reason"], reveal=reveal))
     _notes(line)
-    if line["suggested_action"]:
+    if line["situation"] in DEFAULT_SITUATIONS:
         repairs.button(opened, "Repair this one…", [line["id"]], key="accounts_repair_one")
     moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line))
     if moments:
         st.subheader("What happened", anchor=False)
         for moment in moments:
             _moment(moment, reveal=reveal)
-    _said(detail, reveal=reveal)
     _holders(detail, reveal=reveal)
     _records(detail, reveal=reveal)
+    _evidence(detail, reveal=reveal)
     _command_line(opened.env, line)
 
 
 def nothing_chosen() -> None:
     """Say what the detail is for."""
     _middle(
-        "Select an account", "Its sign-up, its trigger runs and its row appear here side by side. Tick lines to repair."
+        "Select an account",
+        "Click a line: its sign-up, its trigger runs and its row appear here. Tick lines to repair several.",
     )
 
 
@@ -86,24 +91,24 @@ def _notes(line: Mapping[str, Any]) -> None:
 def _moment(moment: Moment, *, reveal: bool) -> None:
     icon, colour = _MARKS[moment.state]
     when = "at an unknown time" if moment.at is None else frame.ago(moment.at)
+    parts = [_absolute(moment.at), _plain(moment.said, reveal=reveal), _SOURCES[moment.source]]
+    parts.append(_plain(moment.id or "", reveal=False)[: 8 if moment.source == "log" else None])
     with st.container(horizontal=True, gap="small"):
         st.markdown(f":{colour}[:material/{icon}:]", width="content")
         with st.container(gap=None):
-            st.markdown(f"**{moment.what}** :gray[{when}]", help=_absolute(moment.at))
-            parts = [_plain(moment.said, reveal=reveal), _SOURCES[moment.source], _plain(moment.id or "", reveal=False)[:15]]
+            _words(_plain(moment.what, reveal=reveal), aside=when, weight=600)
             _words(" · ".join(filter(None, parts)), size="12px", quiet=True)
 
 
-def _said(detail: Detail, *, reveal: bool) -> None:
-    said = [(run["request_id"], told(run)) for run in detail.invocations]
-    said = [(request, text) for request, text in said if text]
-    if not said:
+def _evidence(detail: Detail, *, reveal: bool) -> None:
+    """Show the last runs' request ids, whole and to be copied, with what they said of an error."""
+    runs = [run for run in detail.invocations if run["request_id"]][-_TOLD:]
+    if not runs:
         return
-    st.subheader("What the trigger said", anchor=False)
-    for request, text in said[-3:]:
-        shown = text if reveal else display.mask_emails(text)
-        lines = [display.visible(each) for each in shown.split("\n")[:12]]
-        st.code("\n".join([f"RequestId: {request}", *lines]), language=None, wrap_lines=True)
+    st.subheader("In the trigger's log", anchor=False)
+    for run in runs:
+        lines = [f"RequestId: {run['request_id']}", *(told(run) or "").split("\n")[:_LINES]]
+        st.code("\n".join(_plain(line, reveal=reveal) for line in lines if line), language=None, wrap_lines=True)
 
 
 def _holders(detail: Detail, *, reveal: bool) -> None:
@@ -115,7 +120,7 @@ def _holders(detail: Detail, *, reveal: bool) -> None:
             with st.container(gap=None):
                 _words(table.email(other["email"] or other["row_email"], reveal=reveal))
                 since = "" if other["since"] is None else f" · {frame.ago(other['since'])}"
-                _words(f"{table.status(other | {'enabled': True})}{since}", size="12px", quiet=True)
+                _words(f"{table.status(other)}{since}", size="12px", quiet=True)
             st.markdown(cards.badge(other["situation"]), width="content")
             st.button("Open", key=f"accounts_open_{other['key']}", on_click=_open, args=(other["key"],))
     hidden = len(detail.line["twins"]) - len(detail.duplicates)
@@ -131,15 +136,15 @@ def _records(detail: Detail, *, reveal: bool) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "": ["≠" if line.differs else "" for line in compared],
-                "Attribute": [table.cell(line.name, reveal=True) for line in compared],
+                "Attribute": [("≠ " if line.differs else "") + table.cell(line.name, reveal=True) for line in compared],
                 "Account": [table.cell(line.account, reveal=reveal) for line in compared],
                 "Row": [table.cell(line.row, reveal=reveal) for line in compared],
             }
         ),
         column_config={
-            "": st.column_config.TextColumn(width=28),
             "Attribute": st.column_config.TextColumn(width=110),
+            "Account": st.column_config.TextColumn(width=205),
+            "Row": st.column_config.TextColumn(width=205),
         },
         hide_index=True,
         row_height=table.ROW_HEIGHT,
@@ -149,10 +154,10 @@ def _records(detail: Detail, *, reveal: bool) -> None:
 
 
 def _command_line(env: Environment, line: Mapping[str, Any]) -> None:
-    if not line["suggested_action"]:
+    if line["situation"] not in DEFAULT_SITUATIONS:
         return
     with st.expander("Same on the command line", icon=":material/terminal:"):
-        name = display.mask_emails(str(line["id"]))
+        name = shlex.quote(_plain(line["id"], reveal=False))
         st.code(f"python -m lib plan --env {env.name} --id {name} -o plan.json\npython -m lib apply plan.json", "bash")
 
 
@@ -177,11 +182,12 @@ def _steps(_environment: str, _mark: int, _env: Environment) -> dict[str, list[d
     return found
 
 
-def _words(text: str, *, size: str = "14px", weight: int = 400, quiet: bool = False) -> None:
+def _words(text: str, *, size: str = "14px", weight: int = 400, quiet: bool = False, aside: str = "") -> None:
     # Markdown would make links and images of what users wrote; this shows it as it is, in the size it needs.
     shade = ";opacity:.72" if quiet else ""
     style = f"font-size:{size};font-weight:{weight};overflow-wrap:anywhere;line-height:1.45{shade}"
-    st.html(f'<div style="{style}">{escape(text)}</div>')
+    after = f' <span style="font-weight:400;opacity:.72">{escape(aside)}</span>' if aside else ""
+    st.html(f'<div style="{style}">{escape(text)}{after}</div>')
 
 
 def _plain(text: str, *, reveal: bool) -> str:

@@ -9,8 +9,8 @@ from lib.environment import operator
 from lib.model import CAUSES, SITUATIONS, JournalError
 from lib.trends import BY_WEIGHT, FINDINGS_BY_WEIGHT
 from lib.ui import frame
+from lib.ui.table import ALL
 
-ALL = "all"
 PAGE = 50
 
 
@@ -32,9 +32,11 @@ class Chosen:
 
 def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
     """Show the filters and return what is chosen, and whether e-mails are revealed."""
-    search = str(st.session_state.get("accounts_search", ""))
-    counts = _counts(opened.env.name, opened.snapshot.stamp, opened.env.journal_mark(), search, opened)
-    situation = _situation(counts, every=bool(search.strip()))
+    search = str(st.session_state.get("accounts_search") or "")
+    mark = opened.env.journal_mark()
+    known = _counts(opened.env.name, opened.snapshot.stamp, mark, "", opened)
+    counts = _counts(opened.env.name, opened.snapshot.stamp, mark, search, opened)
+    situation = _situation(known, counts, every=bool(search.strip()))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.text_input(
             "Search",
@@ -73,14 +75,14 @@ def pager(total: int, shown: int, chosen: Chosen) -> None:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _counts(_name: str, _stamp: str, _mark: int, search: str, _opened: frame.Opened) -> dict[str, int]:
+def _counts(environment: str, stamp: str, mark: int, search: str, _opened: frame.Opened) -> dict[str, int]:
     return lookup.counts(_opened.snapshot, search=search)
 
 
-def _situation(counts: dict[str, int], *, every: bool) -> str | None:
+def _situation(known: dict[str, int], counts: dict[str, int], *, every: bool) -> str | None:
     # The URL is the truth: a link, the browser's back button and the pills lead to the same view.
     named = st.query_params.get("situation", "")
-    worst = next((each for each in FINDINGS_BY_WEIGHT if counts.get(each)), ALL)
+    worst = next((each for each in FINDINGS_BY_WEIGHT if known.get(each)), ALL)
     if named not in (ALL, *SITUATIONS):
         named = ALL if every or "account" in st.query_params else worst
     st.session_state["accounts_situation"] = named
@@ -89,7 +91,7 @@ def _situation(counts: dict[str, int], *, every: bool) -> str | None:
     words |= {each: f"{SITUATIONS[each]} {counts.get(each, 0):,}" for each in BY_WEIGHT}
     st.pills(
         "Situation",
-        [ALL, *(each for each in BY_WEIGHT if counts.get(each) or each == named)],
+        [ALL, *(each for each in BY_WEIGHT if known.get(each) or each == named)],
         format_func=lambda each: words[each],
         required=True,
         key="accounts_situation",

@@ -12,6 +12,9 @@ from lib.lookup import Found
 from lib.model import CAUSES, SITUATIONS
 from lib.ui import cards
 
+ALL = "all"
+"""The situation in the URL that stands for all of them."""
+
 ROW_HEIGHT = 34
 _CUT = 120
 
@@ -34,12 +37,12 @@ def finding_table(found: Found, *, situation: str | None, key: str, reveal: bool
     ticked = [position for position, name in enumerate(keys) if name in chosen]
     st.dataframe(
         _shown(found.lines, situation, reveal=reveal),
-        column_config=_columns(),
+        column_config=_columns(every=situation is None),
         hide_index=True,
         row_height=ROW_HEIGHT,
         height=height,
         key=table_key,
-        on_select=lambda: _select(key, table_key, keys),
+        on_select=lambda: _select(key, table_key, keys, situation),
         selection_mode=["multi-row", "single-cell"],
         selection_default={"selection": {"rows": ticked}},
         placeholder="",
@@ -107,32 +110,33 @@ def _shown(lines: pd.DataFrame, situation: str | None, *, reveal: bool) -> pd.Da
     return pd.DataFrame(shown)
 
 
-def _columns() -> dict[str, Any]:
-    since = st.column_config.DatetimeColumn(format="distance", timezone="UTC", width=100)
+def _columns(*, every: bool) -> dict[str, Any]:
+    since = st.column_config.DatetimeColumn(format="distance", timezone="UTC", width=95)
+    colours = [charts.SITUATION_COLOURS[situation] for situation in SITUATIONS]
     return {
-        "Email": st.column_config.TextColumn(width=170),
+        "Email": st.column_config.TextColumn(width=155 if every else 170),
         "Account's e-mail": st.column_config.TextColumn(width=180),
         "Row's e-mail": st.column_config.TextColumn(width=180),
         "Situation": st.column_config.MultiselectColumn(
             options=list(SITUATIONS.values()),
-            color=[cards.BADGES.get(colour, colour) for colour in map(charts.SITUATION_COLOURS.get, SITUATIONS)],
-            width=145,
+            color=[cards.BADGES.get(colour, colour) for colour in colours],
+            width=130,
         ),
-        "Why": st.column_config.TextColumn(width="medium"),
-        "Status": st.column_config.TextColumn(width=100),
+        "Why": st.column_config.TextColumn(width=145 if every else "medium"),
+        "Status": st.column_config.TextColumn(width=90),
         "Signed up": since,
         "Row came": since,
-        "Sub": st.column_config.TextColumn(width=80, help="The first part; the whole is in the detail"),
+        "Sub": st.column_config.TextColumn(width=75),
     }
 
 
 def _everywhere() -> None:
-    st.query_params["situation"] = "all"
+    st.query_params["situation"] = ALL
     for name in ("cause", "page"):
         st.query_params.pop(name, None)
 
 
-def _select(key: str, table_key: str, keys: Sequence[str]) -> None:
+def _select(key: str, table_key: str, keys: Sequence[str], situation: str | None) -> None:
     selection = st.session_state[table_key]["selection"]
     before: list[str] = st.session_state[f"{key}_chosen"]
     ticked = [keys[position] for position in selection["rows"] if position < len(keys)]
@@ -141,9 +145,9 @@ def _select(key: str, table_key: str, keys: Sequence[str]) -> None:
     added = [name for name in chosen if name not in before]
     touched = [keys[position] for position, _ in selection["cells"] if position < len(keys)]
     if added:
-        st.query_params["account"] = added[-1]
+        st.query_params.update(situation=situation or ALL, account=added[-1])
     elif set(chosen) == set(before) and touched:
-        st.query_params["account"] = touched[-1]
+        st.query_params.update(situation=situation or ALL, account=touched[-1])
     elif st.query_params.get("account") in set(before) - set(chosen):
         if chosen:
             st.query_params["account"] = chosen[-1]

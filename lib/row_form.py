@@ -18,20 +18,26 @@ _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _IDS = ("{username}", "{sub}")
 _OWNERS = (None, "{sub}::{username}", "{username}", "{sub}")
 
-_HEALTHY = "from pairs p join rows r on r.id = p.row_id where p.situation in ('in_sync', 'drift')"
+# Matched by the plain join where one will do: pairs would judge the whole snapshot once more.
+_MATCHED = {
+    "username": "rows r join accounts a on a.username = r.id where r.deleted is not true",
+    "sub": "rows r join accounts a on a.sub = r.id where r.deleted is not true",
+}
+_PAIRED = """rows r join pairs p on p.row_id = r.id and p.situation in ('in_sync', 'drift')
+    join accounts a on a.username = p.account_id"""
 # Counted by the engine that holds the snapshot: there may be millions of rows.
-_COUNTS = f"""
+_COUNTS = """
 select
     count(*) as healthy,
-    coalesce(sum(case when r.id = p.account_id then 1 else 0 end), 0) as id_username,
-    coalesce(sum(case when r.id = p.sub then 1 else 0 end), 0) as id_sub,
+    coalesce(sum(case when r.id = a.username then 1 else 0 end), 0) as id_username,
+    coalesce(sum(case when r.id = a.sub then 1 else 0 end), 0) as id_sub,
     coalesce(sum(case when r.owner is null then 1 else 0 end), 0) as owner_none,
-    coalesce(sum(case when r.owner = p.sub || '::' || p.account_id then 1 else 0 end), 0) as owner_both,
-    coalesce(sum(case when r.owner = p.account_id then 1 else 0 end), 0) as owner_username,
-    coalesce(sum(case when r.owner = p.sub then 1 else 0 end), 0) as owner_sub
-{_HEALTHY}
+    coalesce(sum(case when r.owner = a.sub || '::' || a.username then 1 else 0 end), 0) as owner_both,
+    coalesce(sum(case when r.owner = a.username then 1 else 0 end), 0) as owner_username,
+    coalesce(sum(case when r.owner = a.sub then 1 else 0 end), 0) as owner_sub,
+    mode(r.typename) as typename
+from {matched}
 """
-_TYPENAMES = f"select r.typename, count(*) as rows_of_it {_HEALTHY} and r.typename is not null group by r.typename"
 
 
 class Missing(LookupError):
@@ -69,7 +75,9 @@ def learn(snapshot: "Snapshot", settings: Settings, correlation: str) -> tuple[R
 
     Raises ``Refused`` where the attribute that rows are matched by cannot be filled that way.
     """
-    counts = {name: int(count) for name, count in snapshot.sql(_COUNTS).iloc[0].items()}
+    [counted] = snapshot.sql(_COUNTS.format(matched=_MATCHED.get(correlation, _PAIRED))).to_dict("records")
+    typename = counted.pop("typename")
+    counts = {str(name): int(count) for name, count in counted.items()}
     healthy = counts["healthy"]
     owners = [counts[name] for name in ("owner_none", "owner_both", "owner_username", "owner_sub")]
     owner, is_common = _common(_OWNERS, owners, healthy)
@@ -78,7 +86,9 @@ def learn(snapshot: "Snapshot", settings: Settings, correlation: str) -> tuple[R
         attributes["owner"] = owner
     warnings = list(_owner_warnings(settings, correlation, owner, not healthy or is_common))
     attributes |= {name: text for name, text in settings.row.items() if name != "id"}
-    return RowForm(attributes, _typename(snapshot, healthy), needs_email=correlation == "email"), warnings
+    # Without rows it is not None but pandas' NaN.
+    typename = typename if isinstance(typename, str) else "User"
+    return RowForm(attributes, typename, needs_email=correlation == "email"), warnings
 
 
 def _id(correlation: str, settings: Settings, counts: Mapping[str, int]) -> str:
@@ -118,12 +128,6 @@ def _common(forms: tuple[Any, ...], counts: list[int], healthy: int) -> tuple[An
         if healthy and count >= _COMMON * healthy:
             return form, True
     return None, False
-
-
-def _typename(snapshot: "Snapshot", healthy: int) -> str:
-    found = snapshot.sql(_TYPENAMES)
-    common = found[found["rows_of_it"] >= _COMMON * healthy] if healthy else found[:0]
-    return str(common.iloc[0]["typename"]) if len(common) else "User"
 
 
 def _value(account: Mapping[str, str | None], name: str) -> str:

@@ -99,6 +99,12 @@ def test_the_owner_form_is_that_of_99_percent_of_healthy_rows(owners, expected):
     assert any("no common form of owner" in warning for warning in made.warnings) == (owners.count(None) == 2)
 
 
+def test_the_typename_is_that_of_most_rows():
+    accounts = [kit.account(name, AT) for name in ("a", "b", "c", "lost")]
+    rows = [row(name) | {"typename": "Member"} for name in ("a", "b")] + [row("c")]
+    assert plan(snapshot_of(accounts, rows), settings()).steps[0].after["__typename"] == {"S": "Member"}
+
+
 def test_configured_attributes_are_filled_from_the_account():
     accounts = [kit.account("lost", AT, attributes=json.dumps({"custom:plan": "gold", "name": "{sub}"}))]
     form = {"owner": "{username}", "plan": "{custom:plan}/{name}", "kind": "app"}
@@ -119,7 +125,7 @@ def test_a_missing_attribute_stops_the_step_and_names_it():
 
 def test_an_account_without_an_email_gets_a_row_without_one():
     [step] = plan(snapshot_of([kit.account("phone", AT, email=None)]), settings()).steps
-    assert "email" not in step.after
+    assert step.after == {"id": {"S": "phone"}, "__typename": {"S": "User"}}
 
 
 def test_drift_takes_the_accounts_email_and_leaves_all_else():

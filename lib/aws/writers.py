@@ -10,10 +10,14 @@ from lib.aws.graphql import ACTION, FIELDS, Api, holding
 from lib.aws.rows import plain
 from lib.aws.session import Aws
 from lib.aws.typed import typed
-from lib.model import AwsError, ConfigError, Item, Wiring
+from lib.model import AwsError, ConfigError, CredentialsError, Item, Wiring
 
 _SET_BY_APPSYNC = ("__typename", "createdAt", "updatedAt", "_version", "_lastChangedAt", "_deleted", "_ttl")
-_UNKNOWN_FIELD = re.compile(r"field name '(\w+)' that is not defined for input object type '(\w+)'")
+# GraphQLError: without a type of its own, so the query was refused before any resolver ran.
+_CLEAR_REFUSALS = ("ConditionalCheckFailed", "ConflictUnhandled", "Unauthorized", "ValidationError", "GraphQLError")
+_UNKNOWN_FIELD = re.compile(
+    r"field name '(?P<input>\w+)' that is not defined|Field '(?P<field>\w+)' in type '\w+' is undefined", re.IGNORECASE
+)
 
 
 class World(Protocol):
@@ -106,7 +110,7 @@ class AppSyncWriter(DynamoWriter):
     def create(self, after: Item) -> tuple[Item, str]:
         """Call createUser, which refuses an id that is there."""
         row = _fields(after)
-        with _input_explained():
+        with _judged():
             return _as_answered(after, self._api(row).create(row)), ""
 
     def update(self, before: Item, after: Item) -> tuple[Item, str]:
@@ -114,7 +118,7 @@ class AppSyncWriter(DynamoWriter):
         old, new = _fields(before), _fields(after)
         changed = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
         held = {name: old.get(name) for name in dict.fromkeys(["email", *changed])}
-        with _input_explained():
+        with _judged():
             answered = self._api(held).update({"id": old["id"], **changed}, self._version(before), holding(held))
         return _as_answered(after, answered), ""
 
@@ -122,7 +126,8 @@ class AppSyncWriter(DynamoWriter):
         """Call deleteUser with the version of ``before``, holding its e-mail; a versioned row stays as a tombstone."""
         old = _fields(before)
         held = {"email": old.get("email")}
-        answered = self._api(held).delete(old["id"], self._version(before), holding(held))
+        with _judged():
+            answered = self._api(held).delete(old["id"], self._version(before), holding(held))
         return (_as_answered(before, answered) if self._versioned else None), ""
 
     def _api(self, fields: Iterable[str]) -> Api:
@@ -154,17 +159,20 @@ def _as_answered(wanted: Item, record: Mapping[str, Any]) -> Item:
 
 
 @contextmanager
-def _input_explained() -> Iterator[None]:
-    """Say which attribute the API does not take; it has refused the whole call then."""
+def _judged() -> Iterator[None]:
+    """Say which attribute the API does not take; take any answer but a clear refusal for a write that may be done."""
     try:
         yield
+    except CredentialsError:
+        raise
     except AwsError as error:
         unknown = _UNKNOWN_FIELD.search(str(error))
-        if not unknown:
-            raise
-        raise AwsError(
-            f"The API's {unknown[2]} does not accept {unknown[1]!r}, so nothing was written. Remove it from [row] of "
-            'the environment, add it to the schema, or set writer = "dynamodb".',
-            action=ACTION,
-            code=error.code,
-        ) from error
+        if unknown:
+            raise AwsError(
+                f"The API's type User does not know {unknown['input'] or unknown['field']!r}, so nothing was written. "
+                'Remove it from [row] of the environment, add it to the schema, or set writer = "dynamodb".',
+                action=ACTION,
+                code=error.code,
+            ) from error
+        error.maybe_done = error.maybe_done or not any(code in error.code for code in _CLEAR_REFUSALS)
+        raise

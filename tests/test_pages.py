@@ -28,26 +28,15 @@ def forget() -> None:
     st.cache_data.clear()
 
 
-@pytest.fixture(scope="module")
-def _read(world: World) -> None:
-    connect("demo").refresh()
-
-
-@pytest.fixture
-def app(world: World, _read: None) -> Iterator[AppTest]:
-    """The dashboard on a world that was read once."""
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest, world: World) -> Iterator[AppTest]:
+    """One page after the other, run once on a world of 300 accounts."""
     forget()
-    yield AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S)
+    app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
+    app.switch_page(f"pages/{request.param}.py").run()
+    app.session_state["tested_page"] = request.param
+    yield app
     forget()
-
-
-def on(app: AppTest, page: str, **parameters: str) -> AppTest:
-    """Run a page of the dashboard with these query parameters."""
-    app.run()
-    app.switch_page(f"pages/{page}.py")
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    return app.run()
 
 
 def words(app: AppTest) -> str:
@@ -56,26 +45,20 @@ def words(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_runs_without_an_exception(app: AppTest, page: str) -> None:
-    on(app, page)
-    assert not app.exception
-    assert [title.value for title in app.title] == [PAGES[page]]
+def test_every_page_runs_without_an_exception(page: AppTest) -> None:
+    assert not page.exception
+    assert [title.value for title in page.title] == [PAGES[page.session_state["tested_page"]]]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_no_page_shows_an_unmasked_email(app: AppTest, page: str) -> None:
-    on(app, page)
+def test_no_page_shows_an_unmasked_email(page: AppTest) -> None:
     emails = {email.strip() for email in connect("demo").latest().accounts["email"].dropna() if "@" in email}
-    cells = "\n".join(frame.value.astype(str).to_csv() for frame in app.dataframe)
-    said = f"{words(app)}\n{cells}"
+    cells = "\n".join(frame.value.astype(str).to_csv() for frame in page.dataframe)
+    said = f"{words(page)}\n{cells}"
     assert not [email for email in emails if email in said]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_at_most_one_button_of_a_page_is_primary(app: AppTest, page: str) -> None:
-    on(app, page)
-    assert len([button for button in app.button if button.proto.type == "primary"]) <= 1
+def test_at_most_one_button_of_a_page_is_primary(page: AppTest) -> None:
+    assert len([button for button in page.button if button.proto.type == "primary"]) <= 1
 
 
 def test_the_embedded_world_is_read_at_the_first_visit(home: Path) -> None:

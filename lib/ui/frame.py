@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -20,6 +21,8 @@ from lib.ui import signing_up
 _RAN = "frame_ran"
 _ENVIRONMENT = "env"
 _STALE = timedelta(days=1)
+# Whatever folder the server was started in.
+_ICON = Path(__file__).parents[2] / "static" / "icon.svg"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Opened:
 def navigation() -> st.Page:
     """Declare the pages and return the chosen one."""
     st.session_state[_RAN] = True
-    st.logo("static/icon.svg", size="large")
+    # Without an icon of our own the browser would fetch the page's Material icon from the web.
+    st.set_page_config(page_title="Pooltable", page_icon=_ICON, layout="wide")
+    st.logo(_ICON, size="large")
     return st.navigation(
         [
             st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:", default=True),

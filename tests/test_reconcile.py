@@ -115,10 +115,10 @@ def test_an_account_takes_one_row_and_the_further_ones_say_which():
         row("second", created_at=LONG_AGO + HOUR, **same),
         row("undated", created_at=None, **same),
     ]
-    lines = pairs([account("a")], rows, correlation="email")
+    lines = pairs([account("a")], rows, (), [seen("account", "a@mail.test")], correlation="email")
     assert only(lines, account_id="a")["row_id"] == "first"
     further = [only(lines, row_id=row_id) for row_id in ("second", "undated")]
-    assert {line["situation"] for line in further} == {"orphaned_row"}
+    assert {(line["situation"], line["cause"]) for line in further} == {("orphaned_row", "unknown")}
     assert all("account a already has row first" in line["reason"] for line in further)
     assert "old" not in {line["row_id"] for line in lines}
 
@@ -228,6 +228,10 @@ def test_a_sign_up_whose_first_attempts_took_their_time_is_still_its_accounts_ow
             [("2026-11-20T05:00:00Z", "2026-11-19T06:00:00Z"), ("2026-12-20T05:00:00Z", "2026-11-21T06:00:00Z")],
             "api_key_expired",
         ),
+        (
+            [("2026-11-20T05:00:00Z", "2026-11-20T06:00:00Z"), ("2026-12-20T05:00:00Z", "2026-11-21T06:00:00Z")],
+            "api_key_expired",
+        ),
         ([], "silent_failure"),
     ],
 )
@@ -304,6 +308,10 @@ def test_a_start_failure_explains_an_account_only_when_no_other_one_can_be_meant
     rival = account("b", created_at=LONG_AGO - HOUR, modified_at=LONG_AGO + 15 * SECOND)
     assert set(cause([near, rival], [], [failure(LONG_AGO + 8 * SECOND)]).values()) == {"not_invoked"}
     assert cause([near, rival], [row("b")], [failure(LONG_AGO + 8 * SECOND)])["a"] == "trigger_init_error"
+    had_a_row = cause([near, rival], [], [failure(LONG_AGO + 8 * SECOND)], [seen("row", "b")])
+    assert had_a_row == {"a": "trigger_init_error", "b": "row_deleted"}
+    young = account("y", modified_at=STARTED_AT - MINUTE, created_at=LONG_AGO)
+    assert cause([near, young], [], [failure(LONG_AGO)]) == {"a": "not_invoked", "y": None}
     line = only(pairs([near], [], [failure(LONG_AGO)]))
     assert (line["last_outcome"], line["attempts"], line["evidence"]) == ("init_error", 1, "inferred")
 

@@ -13,6 +13,7 @@ LATE_MS = 5000
 
 _RETRY = timedelta(seconds=9)
 _ATTEMPTS = 3
+_SOON = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,6 @@ def _never_or_gone(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
 
 
 def _runs(detail: Detail) -> Iterator[Moment]:
-    in_vain = detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted"
     before: Record | None = None
     attempt = 1
     for run in detail.invocations:
@@ -87,7 +87,16 @@ def _runs(detail: Detail) -> Iterator[Moment]:
         before = run
         name = run["trigger_source"] or "start"
         what = f"Trigger {name}" + (f", attempt {attempt}" if attempt > 1 else "")
+        in_vain = _in_vain(detail, run)
         yield Moment(run["started_at"], what, _ran(run, in_vain), _state(run, in_vain), "log", run["request_id"])
+
+
+def _in_vain(detail: Detail, run: Record) -> bool:
+    """Return whether no row came of a run that should have written it: none is there, or it came long after."""
+    if detail.row is None:
+        return detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted"
+    written, ended = detail.row["created_at"], run["ended_at"] or run["started_at"]
+    return written is not None and ended is not None and bool(written - ended > _SOON)
 
 
 def _follows(before: Record, run: Record) -> bool:

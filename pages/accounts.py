@@ -70,8 +70,9 @@ with left:
             elsewhere=sum(chosen.counts.values()), searched=bool(chosen.search), height=HEIGHT, clear=filters.clear
         )
 
-with right, st.container(border=True, height=HEIGHT + 49):
-    named = st.query_params.get("account", "")
+named = st.query_params.get("account", "")
+# A key of its own for each account: another one is read from its top.
+with right, st.container(border=True, height=HEIGHT + 49, key=f"accounts_detail_{table.digest([named])}"):
     known = lookup.one(opened.snapshot, named) if named else None
     if known:
         detail.account(opened, known, reveal=reveal)

@@ -31,7 +31,6 @@ _NOTES = {
     "time_without_zone": "A time of the row has no zone; UTC was assumed.",
     "epoch_time": "A time of the row is a number; it was read as seconds or milliseconds since 1970.",
     "overwritten_by_password_reset": "A password reset ran the trigger again and wrote the row anew.",
-    "repaired": "Repaired since this snapshot began, and read back.",
     "accepted": "A person has judged this finding and accepted it.",
 }
 
@@ -172,7 +171,7 @@ def _steps_on(env: Environment, line: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _steps(_environment: str, _mark: int, _env: Environment) -> dict[str, list[dict[str, Any]]]:
+def _steps(environment: str, mark: int, _env: Environment) -> dict[str, list[dict[str, Any]]]:
     """Return the journal's steps by row, each with who ran it and why."""
     found: dict[str, list[dict[str, Any]]] = {}
     for run in _env.journal.history(_env.name):

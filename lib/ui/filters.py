@@ -111,7 +111,8 @@ def _cause(counts: dict[str, int]) -> str | None:
     st.selectbox(
         "Cause",
         ["", *(each for each in CAUSES if counts.get(each) or each == named)],
-        format_func=lambda each: f"{CAUSES[each]} ({counts.get(each, 0):,})" if each else "Any cause",
+        # No count in it: a label that changes with a repair would come back as the choice.
+        format_func=lambda each: CAUSES.get(each, "Any cause"),
         key="accounts_cause",
         label_visibility="collapsed",
         width=220,

@@ -33,14 +33,14 @@ def finding_table(found: Found, *, situation: str | None, key: str, reveal: bool
     keys = [str(name) for name in found.lines["key"]]
     chosen = st.session_state.setdefault(f"{key}_chosen", [])
     # Positions mean nothing once the lines change: other lines are another table.
-    table_key = f"{key}_table_{_digest(keys)}"
+    table_key = f"{key}_table_{digest(keys)}"
     ticked = [position for position, name in enumerate(keys) if name in chosen]
     st.dataframe(
         _shown(found.lines, situation, reveal=reveal),
         column_config=_columns(every=situation is None),
         hide_index=True,
         row_height=ROW_HEIGHT,
-        height=height,
+        height=min(height, ROW_HEIGHT * (len(keys) + 1) + 2),
         key=table_key,
         on_select=lambda: _select(key, table_key, keys, situation),
         selection_mode=["multi-row", "single-cell"],
@@ -171,5 +171,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= _CUT else f"{text[: _CUT - 1]}…"
 
 
-def _digest(keys: Sequence[str]) -> str:
+def digest(keys: Sequence[str]) -> str:
+    """Return a short name for these keys in this order, fit for a widget's key."""
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]

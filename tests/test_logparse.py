@@ -150,6 +150,7 @@ ENDINGS = {
     "both lines": (whole(), "completed", None),
     "no REPORT": ([start(), end()], "completed", None),
     "no END": ([start(), report()], "completed", None),
+    "an END with more in its line": ([start(), event(f"END RequestId: {ID} and more\n", 9)], "incomplete", None),
     "neither": ([start(), says("x")], "incomplete", None),
     "time-out, old": ([start(), TIMED_OUT, end(), report()], "timeout", "Sandbox.Timedout"),
     "time-out, new": ([start(), end(), report("Status: timeout\n")], "timeout", "Sandbox.Timedout"),
@@ -199,6 +200,11 @@ def test_figures_are_those_of_the_report_and_null_without_one():
     cold = only([start(), end(), report("Init Duration: 352.57 ms\t\n")])
     assert [cold[name] for name in figures] == [41.4, 42, 128, 71, 352.57, True]
     assert [only([start(), end()])[name] for name in figures] == [None] * 6
+
+
+def test_a_run_ends_with_its_end_not_with_its_report():
+    for closing in ([end(at=50), report(at=52)], [report(at=50), end(at=52)]):
+        assert only([start(), *closing])["ended_at"].microsecond == 50_000
 
 
 IMPORT = '{"errorType":"Runtime.ImportModuleError","errorMessage":"Error: Cannot find module"}'

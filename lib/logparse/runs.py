@@ -103,10 +103,12 @@ class _Reader:
                 self._suspect(place)
                 continue
             run.last_at = at
-            if kind == lines.APP:
-                _speak(run, at, body, level)
-            else:
+            if kind != lines.APP:
                 _TAKE[kind](run, at, body)
+            else:
+                run.words.append(body)
+                if level != "INFO" or run.stray is not None or _says_error(body):
+                    _speak(run, at, body, level)
 
     def _opened(self, place: int, request_id: str, line: Line) -> Run | None:
         """Return the run that a line with a new id opens; None when the line cannot be genuine."""
@@ -216,21 +218,20 @@ def _exited(run: Run, at: int, body: str) -> None:
 
 
 def _speak(run: Run, at: int, body: Any, level: str) -> None:
-    run.words.append(body)
     # A handler that goes on logging has not raised: the traceback was printed.
     if run.stray is not None and at > run.stray[0]:
         run.stray = None
         run.suspicious += 1
     if level in _LOUD:
         _add_error(run, body, lines.fault(level, body))
-    elif body.startswith("Error") if isinstance(body, str) else _says_error(body):
+    elif _says_error(body):
         _add_error(run, body, None)
 
 
 def _note(run: Run, body: Any, level: str) -> None:
     run.notes = run.notes or []
     run.notes.append(body)
-    if level in _LOUD or (body.startswith("Error") if isinstance(body, str) else _says_error(body)):
+    if level in _LOUD or _says_error(body):
         _add_error(run, body, None)
 
 
@@ -239,9 +240,9 @@ def _add_error(run: Run, body: Any, fault: Fault | None) -> None:
     run.errors.append((lines.text_of(body), fault))
 
 
-def _says_error(record: dict[str, Any]) -> bool:
-    message = record.get("message")
-    return isinstance(message, str) and message.startswith("Error")
+def _says_error(body: Any) -> bool:
+    text = body if isinstance(body, str) else body.get("message")
+    return isinstance(text, str) and text.startswith("Error")
 
 
 _TAKE = {

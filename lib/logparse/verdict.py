@@ -33,6 +33,7 @@ def record(run: Run, log_stream: str) -> tuple[Any, ...]:
     report = lines.report(run.report) if run.report is not None else _UNREPORTED
     verdict = _verdict(run, report)
     who = _who(run)
+    failed = verdict.outcome == "init_error"
     return (
         run.request_id,
         run.started_at,
@@ -51,8 +52,8 @@ def record(run: Run, log_stream: str) -> tuple[Any, ...]:
         report.billed_ms,
         report.memory_mb,
         report.max_memory_mb,
-        _init_ms(run, report, verdict),
-        _cold_start(run, report, verdict),
+        _init_ms(run, report) if failed else report.init_ms,
+        _cold_start(run) if failed else None if run.report is None else report.init_ms is not None,
         who.event,
         who.truncated,
         run.suspicious,
@@ -125,16 +126,15 @@ def _logged_error(run: Run, uncaught: Fault | None) -> str | None:
     return next((text[:_LOGGED_ERROR_LENGTH] for text in logged), None)
 
 
-def _init_ms(run: Run, report: Report, verdict: Verdict) -> float | None:
-    if verdict.outcome != "init_error" or report.init_ms is not None or run.init is None:
+def _init_ms(run: Run, report: Report) -> float | None:
+    """Return how long an init took that failed: its own report tells, for the run's has no such figure."""
+    if report.init_ms is not None or run.init is None:
         return report.init_ms
     return next((init.duration_ms for init in run.init.reports if init.phase != "invoke"), None)
 
 
-def _cold_start(run: Run, report: Report, verdict: Verdict) -> bool | None:
-    if verdict.outcome != "init_error":
-        return None if run.report is None else report.init_ms is not None
-    # Its REPORT has no init duration; only a sandbox's first run follows INIT_START.
+def _cold_start(run: Run) -> bool | None:
+    """Return whether a run whose init failed was its sandbox's first: only that one follows INIT_START."""
     if run.init is not None and run.init.cold:
         return True
     return None if run.first else False

@@ -80,7 +80,7 @@ def durations(snapshot: Snapshot, over: str = "30d") -> go.Figure:
 
 
 def outcome_bars(counted: pd.DataFrame) -> go.Figure:
-    """Return the figure of ``trends.sign_ups``; each point's customdata is its outcome."""
+    """Return the figure of ``trends.sign_ups``."""
     hours = len(counted) > 1 and counted["at"].iloc[1] - counted["at"].iloc[0] < pd.Timedelta(days=1)
     shown = [outcome for outcome in trends.OUTCOMES if outcome == "row_written" or counted[outcome].any()]
     bars = [
@@ -88,12 +88,13 @@ def outcome_bars(counted: pd.DataFrame) -> go.Figure:
             name=trends.OUTCOMES[outcome],
             x=counted["at"],
             y=counted[outcome],
-            customdata=[outcome] * len(counted),
             marker={
                 "color": COLOURS[OUTCOME_COLOURS[outcome]],
                 "line": {"width": 0},
                 "pattern": _hatch() if outcome == "in_flight" else {},
             },
+            # A chosen bar is named below the chart: fading all others would hide how it compares.
+            unselected={"marker": {"opacity": 1}},
             hovertemplate="%{y:,}",
         )
         for outcome in shown
@@ -126,7 +127,8 @@ def stage_bars(stages: pd.DataFrame) -> go.Figure:
         marker={"color": [COLOURS["grey"]] + [COLOURS["slate"]] * (len(stages) - 1)},
         hoverinfo="skip",
     )
-    layout = _layout(height=64 * len(stages), barmode="overlay", bargap=0.5, showlegend=False)
+    margin = {"l": 8, "r": 8, "t": 0, "b": 0}
+    layout = _layout(height=60 * len(stages), barmode="overlay", bargap=0.5, showlegend=False, margin=margin)
     figure = go.Figure([whole, reached], layout)
     figure.update_xaxes(visible=False, range=[0, most])
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=8)
@@ -240,7 +242,7 @@ _STATUS = {"ok": "✓ answers", "warning": "! look at this", "problem": "✕ doe
 
 def _layout(**layout: Any) -> go.Layout:
     # The grey stands in a template, not in the layout: so the dashboard's theme replaces it.
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "title": {"text": ""}}
+    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID}
     neutral = {
         "font": {"color": _INK, "size": 12},
         "xaxis": axis | {"showgrid": False},
@@ -254,6 +256,9 @@ def _layout(**layout: Any) -> go.Layout:
         "template": {"layout": neutral},
         "margin": {"l": 8, "r": 8, "t": 32, "b": 8},
         "legend": legend,
+        # An axis without a title still keeps the theme's distance to one.
+        "xaxis": {"title": {"text": "", "standoff": 0}},
+        "yaxis": {"title": {"text": "", "standoff": 0}},
         "dragmode": False,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

@@ -253,8 +253,10 @@ def funnel(snapshot: Snapshot, over: Period) -> pd.DataFrame:
     return pd.DataFrame({"stage": list(stages.values()), "count": [int(counted[column]) for column in stages]})
 
 
-def members(snapshot: Snapshot, over: Period, outcomes: Iterable[str] = LOST, limit: int = 50) -> pd.DataFrame:
-    """Return the latest sign-ups with one of these outcomes, newest first.
+def members(
+    snapshot: Snapshot, over: Period, outcomes: Iterable[str] = LOST, limit: int = 50, *, worst_first: bool = False
+) -> pd.DataFrame:
+    """Return the latest sign-ups with one of these outcomes, newest first; by outcome before that, if wanted.
 
     Columns: signed_up_at, outcome, account_id, sub, email, status, why (in words). E-mails are as they are: mask them.
     """
@@ -262,8 +264,10 @@ def members(snapshot: Snapshot, over: Period, outcomes: Iterable[str] = LOST, li
         snapshot,
         over,
         "select signed_up_at, outcome, account_id, sub, email, status, cause, error from sign_ups"
-        " where list_contains($outcomes, outcome) order by signed_up_at desc, account_id limit $limit",
+        " where list_contains($outcomes, outcome)"
+        " order by list_position($order, outcome), signed_up_at desc, account_id limit $limit",
         outcomes=list(outcomes),
+        order=list(reversed(OUTCOMES)) if worst_first else [""],
         limit=limit,
     )
     found["why"] = [

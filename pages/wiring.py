@@ -10,5 +10,5 @@ with st.container(border=True):
 
 wiring_cards.to_fix(checks)
 wiring_cards.warnings(wiring)
-wiring_cards.healthy(checks)
+wiring_cards.healthy(wiring, checks)
 wiring_cards.rests_on(opened, wiring)

@@ -12,6 +12,13 @@ from lib.model import HEALTHY, SITUATIONS
 from lib.ui import frame
 
 BADGES = {"slate": "gray", "grey": "gray", "pink": "red"}
+_LISTED = 200
+_SILENT = "The trigger finished without an error, yet no row was written."
+_SILENT_HELP = {
+    (True, True): _SILENT,
+    (True, False): f"{_SILENT} The log does not cover the whole period before.",
+    (False, False): "Not known: the trigger's log was not read, or does not reach into this period.",
+}
 PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 
 
@@ -79,18 +86,17 @@ def kpis(shown: trends.Overview) -> None:
             "orange" if found.silent.value else "gray",
             found.silent,
             "bar",
-            help="The trigger finished without an error, yet no row was written."
-            if found.silent.value is not None
-            else "Not known: the trigger's log does not reach into this period or was not read.",
+            help=_SILENT_HELP[found.silent.value is not None, found.silent.before is not None],
         )
     with cards[3]:
         falls = found.in_sync.value is not None and found.in_sync.value < (found.in_sync.before or 0)
+        colour = "green" if found.in_sync.value == 1 else "red" if falls else "gray"
         _metric(
             "In sync",
             None if found.in_sync.value is None else f"{found.in_sync.value:.1%}",
             _points(found.in_sync),
             words,
-            "red" if falls else "green",
+            colour,
             found.in_sync,
             "line",
             help="Share of this period's accounts whose row is there and agrees with the account.",
@@ -110,7 +116,7 @@ def situation_card(shown: trends.Overview) -> None:
                     icon_position="right",
                     query_params=with_environment(situation=line["situation"]),
                 )
-                st.text(f"{line['count']:,}", width="content")
+                st.markdown(f"{line['count']:,}", width=64, text_alignment="right")
     found = shown.situations[~shown.situations["situation"].isin(HEALTHY)]
     if found.empty:
         st.caption("Nothing needs attention: every account has its row.")
@@ -124,7 +130,7 @@ def situation_card(shown: trends.Overview) -> None:
 
 
 def outcome_chart(shown: trends.Overview) -> None:
-    """Show the sign-ups by outcome; a click on a bar puts it into the URL as `bar` and `outcome`."""
+    """Show the sign-ups by outcome; a click on a bar puts it into the URL as `bar`."""
     st.subheader("Sign-ups by outcome", anchor=False)
     total, lost = shown.figures.sign_ups.value or 0, shown.figures.missing.value or 0
     st.plotly_chart(
@@ -136,7 +142,7 @@ def outcome_chart(shown: trends.Overview) -> None:
         alt=f"Sign-ups by outcome over {trends.RANGES[shown.name][0]}: {total:,}, of which {lost:,} have no row",
     )
     unit = "hours" if shown.over.step < timedelta(days=1) else "days"
-    st.caption(f"Bars are {unit}, UTC. Click one to list its accounts below.")
+    st.caption(f"Bars are {unit}, UTC. Click one to list its sign-ups below.")
     _stalls(shown)
     if shown.reach is not None and shown.reach > shown.over.start:
         st.caption(f"The log reaches back to {shown.reach:%-d %b %Y}: what was lost before has no known cause.")
@@ -154,44 +160,43 @@ def _stalls(shown: trends.Overview) -> None:
                 f" {line['lost']:,} sign-ups in a row lost theirs.",
                 width="content",
             )
-            st.page_link("pages/accounts.py", label="The first", query_params=with_environment(account=line["sub"]))
+            st.page_link(
+                "pages/accounts.py", label="First account lost", query_params=with_environment(account=line["sub"])
+            )
     if len(shown.stalls) > len(worst):
-        st.caption(f"{len(shown.stalls) - len(worst)} shorter gaps in this period.")
+        more = len(shown.stalls) - len(worst)
+        st.caption(f"{more} smaller gap{'s' if more > 1 else ''} in this period.")
 
 
-def chosen_bar(shown: trends.Overview) -> tuple[trends.Period, str] | None:
-    """Return the bar and the outcome that the URL names, None where it names none of this period."""
-    outcome = st.query_params.get("outcome", "")
+def chosen_bar(shown: trends.Overview) -> trends.Period | None:
+    """Return the bar that the URL names, None where it names none of this period."""
     try:
         start = datetime.fromisoformat(st.query_params.get("bar", "")).replace(tzinfo=UTC)
     except ValueError:
         return None
-    is_shown = outcome in trends.OUTCOMES and start in set(shown.counted["at"])
-    return (shown.over.bar(start), outcome) if is_shown else None
+    return shown.over.bar(start) if start in set(shown.counted["at"]) else None
 
 
 def forget_bar() -> None:
     """Take the chosen bar out of the URL."""
-    for name in ("bar", "outcome"):
-        st.query_params.pop(name, None)
+    st.query_params.pop("bar", None)
 
 
 def losses_card(opened: frame.Opened, shown: trends.Overview) -> None:
-    """Show the latest sign-ups without a row, or those of the chosen bar; each opens its account."""
-    chosen = chosen_bar(shown)
-    if chosen is None:
+    """Show the latest sign-ups without a row, or all those of the chosen bar; each opens its account."""
+    bar = chosen_bar(shown)
+    if bar is None:
         st.subheader("Latest sign-ups without a row", anchor=False)
         _sign_ups_table(shown.losses, "No sign-up of this period lost its row.")
         return
-    bar, outcome = chosen
-    day = bar.start.strftime("%-d %b, %H:%M UTC" if bar.step < timedelta(days=1) else "%-d %b")
+    when = bar.start.strftime("%-d %b, %H:%M UTC" if bar.step < timedelta(days=1) else "%-d %b")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Sign-ups of {day}: {trends.OUTCOMES[outcome].lower()}", anchor=False, width="content")
+        st.subheader(f"Sign-ups of {when}", anchor=False, width="content")
         st.button("Latest losses", icon=":material/close:", type="tertiary", on_click=forget_bar)
-    found = trends.members(opened.snapshot, bar, [outcome], limit=200)
-    _sign_ups_table(found, "None of them is left in this snapshot.")
-    if len(found) == 200:
-        st.caption("The latest 200 of them.")
+    found = trends.members(opened.snapshot, bar, trends.OUTCOMES, limit=_LISTED, worst_first=True)
+    _sign_ups_table(found, "Nobody signed up then.")
+    if len(found) == _LISTED:
+        st.caption(f"The first {_LISTED} of them, losses first.")
 
 
 def funnel_card(shown: trends.Overview) -> None:
@@ -234,9 +239,9 @@ def told(text: object) -> str:
     return "" if pd.isna(text) else display.visible(display.mask_emails(str(text)))  # type: ignore[call-overload]
 
 
-def account_link(sub: object) -> str | None:
-    """Return the link to an account's timeline; None where there is no account."""
-    return None if pd.isna(sub) else frame.link("accounts", account=str(sub))  # type: ignore[call-overload]
+def account_link(sub: object) -> str:
+    """Return the link to an account's timeline; empty where there is no account."""
+    return "" if pd.isna(sub) else frame.link("accounts", account=str(sub))  # type: ignore[call-overload]
 
 
 def _sign_ups_table(found: pd.DataFrame, nothing: str) -> None:
@@ -269,13 +274,9 @@ def _sign_ups_table(found: pd.DataFrame, nothing: str) -> None:
 def _choose_bar() -> None:
     points = st.session_state["overview_bars"]["selection"]["points"]
     if points:
-        st.query_params.update(bar=points[0]["x"].replace(" ", "T"), outcome=_outcome(points[0]["customdata"]))
+        st.query_params["bar"] = points[0]["x"].replace(" ", "T")
     else:
         forget_bar()
-
-
-def _outcome(customdata: str | Sequence[str]) -> str:
-    return customdata if isinstance(customdata, str) else customdata[0]
 
 
 def _metric(
@@ -288,17 +289,20 @@ def _metric(
     shape: Literal["line", "bar", "area"],
     help: str | None = None,
 ) -> None:
+    # Without a delta the card would lose its colour and its line of the row.
+    is_known = delta is not None
     st.metric(
         label,
         value,
-        delta,
+        delta if is_known else "not comparable",
         colour,
         help=help,
         border=True,
         height="stretch",
         chart_data=_thinned(figure.course, 30) if shape == "bar" else figure.course,
         chart_type=shape,
-        delta_description=words if delta is not None else None,
+        delta_arrow="auto" if is_known else "off",
+        delta_description=words if is_known else None,
     )
 
 

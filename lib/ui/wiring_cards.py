@@ -67,7 +67,7 @@ def to_fix(checks: Sequence[Check]) -> None:
                 st.caption(f"Fix: {check.fix}")
 
 
-def healthy(checks: Sequence[Check]) -> None:
+def healthy(wiring: Wiring, checks: Sequence[Check]) -> None:
     """Show the links that answer, a line each."""
     found = [check for check in checks if check.status == "ok"]
     if not found:
@@ -77,8 +77,9 @@ def healthy(checks: Sequence[Check]) -> None:
         for check in found:
             title, name = st.columns([1, 3], gap="small", vertical_alignment="center")
             title.markdown(f":green[:material/check_circle:] {check.title}")
-            if check.cause:
-                name.markdown(f"`{_plain(check.cause).replace('`', chr(39))}`")
+            answered = wiring.identity if check.name == "identity" else check.cause
+            if answered:
+                name.markdown(f"`{_plain(answered).replace('`', chr(39))}`")
 
 
 def rests_on(opened: frame.Opened, wiring: Wiring) -> None:

@@ -1,0 +1,94 @@
+"""An opened environment: who may write, what a person accepted, and what the journal adds to the latest snapshot."""
+
+from pathlib import Path
+
+import pytest
+from aws_kit import scripted_aws, settings
+from test_refresh import Place, account, row
+
+from lib.config import Config
+from lib.environment import Environment
+from lib.model import ConfigError, Refused
+
+
+@pytest.fixture(scope="module")
+def server():
+    with scripted_aws() as fake:
+        yield fake
+
+
+@pytest.fixture
+def place(server, tmp_path):
+    made = Place(server, tmp_path)
+    yield made
+    made.journal.close()
+
+
+def opened(folder: Path, url: str, **changed) -> Environment:
+    chosen = settings(url, table="User", log_groups=("/aws/lambda/f",), **changed)
+    config = Config({"test": chosen}, folder, f"sqlite:///{folder}/journal.db", str(folder / "snapshots"))
+    return Environment(config, chosen)
+
+
+def test_a_suspicious_read_gives_no_plan_until_a_person_accepts_it_and_that_is_on_record(place, tmp_path):
+    place.accounts = [account("anna")]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    with pytest.raises(Refused, match="suspicious"):
+        env.plan()
+    assert [step.account_id for step in env.plan(accept_suspicious=True, why="the trigger never worked").steps] == [
+        "anna"
+    ]
+    assert env.plan().steps
+    [event] = env.journal.events("test")
+    assert event["why"] == "the trigger never worked"
+
+
+def test_accepting_one_read_does_not_accept_the_next(place, tmp_path):
+    place.accounts = [account("anna")]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    env.plan(accept_suspicious=True)
+    env.refresh()
+    with pytest.raises(Refused, match="suspicious"):
+        env.plan()
+
+
+def test_snapshots_of_another_pool_are_not_this_ones_past(place, tmp_path):
+    place.accounts, place.rows = [account("anna")], [row("anna")]
+    opened(tmp_path, place.fake.url).refresh()
+    other = opened(tmp_path, place.fake.url, user_pool_id="eu-west-1_Another01")
+    place.accounts, place.rows = [account("bob")], [row("bob")]
+    assert other.refresh().manifest["reasons"] == []
+    assert other.latest().accounts["username"].tolist() == ["bob"]
+    assert len(other.history()) == 1
+
+
+@pytest.mark.parametrize(
+    ("read_only", "url", "without_login", "refused"),
+    [
+        (None, "http://127.0.0.1:9", True, False),
+        (None, "https://dynamodb.example.com", True, True),
+        (None, "https://dynamodb.example.com", False, False),
+        (False, "https://dynamodb.example.com", True, False),
+        (True, "http://127.0.0.1:9", False, True),
+    ],
+)
+def test_a_dashboard_without_login_writes_to_real_aws_only_when_told(tmp_path, read_only, url, without_login, refused):
+    env = opened(tmp_path, url, read_only=read_only)
+    assert bool(env.read_only(without_login=without_login)) is refused
+
+
+def test_a_mix_of_this_machine_and_aws_is_refused_before_anything_is_written(place, tmp_path):
+    place.accounts, place.rows = [account("anna"), account("bob")], [row("anna")]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    plan = env.plan()
+    mixed = opened(tmp_path, place.fake.url, endpoint_urls={"dynamodb": "https://dynamodb.example.com"})
+    with pytest.raises(ConfigError, match="mixes this machine"):
+        mixed.apply(plan)
+
+
+def test_opening_an_environment_contacts_nothing(place, tmp_path):
+    opened(tmp_path, place.fake.url)
+    assert place.fake.requests == []

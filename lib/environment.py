@@ -89,13 +89,11 @@ class Environment:
 
     def accepted(self, snapshot: Snapshot) -> bool:
         """Return whether a person has accepted this snapshot although it is suspicious."""
-        return any(event["body"] == {"snapshot": snapshot.stamp} for event in self.journal.events(self.name, _ACCEPTED))
+        return snapshot.stamp in self.journal.accepted_snapshots(self.name)
 
     def accept(self, snapshot: Snapshot, why: str | None) -> None:
         """Record that a person accepts this suspicious snapshot, once."""
-        if not self.accepted(snapshot):
-            body = {"snapshot": snapshot.stamp}
-            self.journal.record(_ACCEPTED, environment=self.name, who=operator(), why=why, body=body)
+        self.journal.accept_snapshot(self.name, snapshot.stamp, who=operator(), why=why)
 
     def apply(
         self,
@@ -192,9 +190,6 @@ class Environment:
         return writers.world(
             self.aws, wiring, self.settings.writer or ("appsync" if wiring.graphql_url else "dynamodb")
         )
-
-
-_ACCEPTED = "accepted_snapshot"
 
 
 def operator() -> str:

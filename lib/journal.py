@@ -41,6 +41,7 @@ COUNTED = ("done", "already", "refused", "failed", "unknown")
 OPEN = ("intent", "unknown")
 """The states of a step of which only reading back can tell what became of it."""
 
+_ACCEPTED_SNAPSHOT = "accepted_snapshot"
 _CONTRACT = ("run_id", "environment", "state", "who", "why", "started_at", "ended_at", "steps", *COUNTED)
 _JSON = ("before", "after", "account", "plan", "body")
 
@@ -223,6 +224,15 @@ class Journal:
         values = {"at": iso(now()), "kind": kind, "environment": environment, "who": who, "why": why}
         with self._connected() as connection:
             connection.execute(sa.insert(EVENTS).values(values | {"body": _json(dict(body or {}))}))
+
+    def accept_snapshot(self, environment: str, stamp: str, *, who: str, why: str | None) -> None:
+        """Record that a person lets a suspicious snapshot pass, once."""
+        if stamp not in self.accepted_snapshots(environment):
+            self.record(_ACCEPTED_SNAPSHOT, environment=environment, who=who, why=why, body={"snapshot": stamp})
+
+    def accepted_snapshots(self, environment: str) -> set[str]:
+        """Return the stamps of the suspicious snapshots that a person let pass."""
+        return {event["body"]["snapshot"] for event in self.events(environment, _ACCEPTED_SNAPSHOT)}
 
     def events(self, environment: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the recorded decisions, newest first."""

@@ -49,6 +49,7 @@ def refresh(aws: Aws, store: Store, journal: Journal, progress: Progress | None 
         settings=aws.settings,
         started_at=started_at,
         written=_written(journal, aws.settings.name, wiring),
+        accepted=journal.accepted_snapshots(aws.settings.name),
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -169,16 +169,19 @@ class Store:
         settings: Settings,
         started_at: datetime,
         written: Iterable[tuple[str, datetime]] = (),
+        accepted: Collection[str] = (),
     ) -> Snapshot:
         """Judge what a refresh read, store it with what earlier snapshots knew, and return the snapshot.
 
-        ``written`` are the rows that the journal read back, by id and time. Raises ``PooltableError`` when it cannot
+        ``written`` are the rows that the journal read back, by id and time; ``accepted`` the stamps of suspicious
+        snapshots that a person let pass. Raises ``PooltableError`` when it cannot
         be stored; nothing of it is left then.
         """
         sources = {"accounts": accounts, "rows": rows, "invocations": invocations}
         tables = {name: read.table for name, read in sources.items()}
         complete = all(read.source.complete for read in sources.values())
-        doubts = self._doubts(accounts, rows, wiring, settings)
+        baseline = self._trusted(accepted)
+        doubts = _doubts(accounts, rows, wiring, settings, baseline)
         manifest = {
             "environment": self._environment,
             "started_at": iso(started_at),
@@ -207,24 +210,20 @@ class Store:
                 return earlier.table("seen")
         return None
 
-    def _doubts(self, accounts: Read, rows: Read, wiring: Wiring, settings: Settings) -> list[str]:
-        if not (accounts.source.complete and rows.source.complete):
-            return []
-        baseline = self.last_complete()
-        return suspicions(
-            accounts.table,
-            rows.table,
-            wiring,
-            baseline.manifest if baseline else None,
-            max_shrink_percent=settings.max_shrink_percent,
-            min_overlap_percent=settings.min_overlap_percent,
-        )
+    def _trusted(self, accepted: Collection[str]) -> Snapshot | None:
+        """Return the last complete snapshot that was not suspicious, or accepted: what a new read is held against.
+
+        Not simply the last one: a shrunken read that nobody accepted must not vouch for the next.
+        """
+        complete = (snapshot for snapshot in self.newest_first() if snapshot.manifest["complete"])
+        return next((each for each in complete if not each.manifest["suspicious"] or each.stamp in accepted), None)
 
     def add(self, tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> Snapshot:
         """Store these tables and this manifest as one snapshot, and return it.
 
         ``tables`` has a table for each name in ``TABLES``; ``schema`` and ``digest`` of the manifest are set here.
-        The oldest snapshots beyond ``keep`` go, but never the latest complete one.
+        The oldest snapshots beyond ``keep`` go, but never the latest complete one,
+        nor the one that the next read is held against.
         """
         stamp = self._folders.add(tables, manifest)
         self._prune(stamp)
@@ -264,8 +263,7 @@ class Store:
         return Snapshot(stamp, manifest, lambda name: self._folders.table(stamp, name))
 
     def _prune(self, added: str) -> None:
-        complete = self.last_complete()
-        staying = {added, complete.stamp if complete else added}
+        staying = {added} | {kept.stamp for kept in (self.last_complete(), self._trusted(())) if kept}
         for stamp in self._folders.stamps()[self._keep :]:
             if stamp not in staying:
                 self._folders.remove(stamp)
@@ -281,3 +279,16 @@ def rejudge(folder: Path) -> pa.Table:
     found = findings(reconcile(**tables, manifest=manifest))
     replace_findings(folder, found)
     return found
+
+
+def _doubts(accounts: Read, rows: Read, wiring: Wiring, settings: Settings, baseline: Snapshot | None) -> list[str]:
+    if not (accounts.source.complete and rows.source.complete):
+        return []
+    return suspicions(
+        accounts.table,
+        rows.table,
+        wiring,
+        baseline.manifest if baseline else None,
+        max_shrink_percent=settings.max_shrink_percent,
+        min_overlap_percent=settings.min_overlap_percent,
+    )

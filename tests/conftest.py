@@ -13,7 +13,8 @@ GUARD = Path(__file__).parent / "guard"
 runpy.run_path(str(GUARD / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
 for _name in [name for name in os.environ if name.startswith(("AWS_", "POOLTABLE_"))]:
-    del os.environ[_name]
+    if _name not in ("POOLTABLE_TRIGGER_LOGS", "POOLTABLE_WORLDS"):  # for longer runs of the tests themselves
+        del os.environ[_name]
 os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,

@@ -54,6 +54,28 @@ def test_accepting_one_read_does_not_accept_the_next(place, tmp_path):
         env.plan()
 
 
+def shrunken(place, tmp_path):
+    """An environment whose table lost half of its rows since its last good snapshot, and was read again."""
+    names = [f"person-{number}" for number in range(40)]
+    place.accounts, place.rows = [account(name) for name in names], [row(name) for name in names]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    place.rows = place.rows[:20]
+    env.refresh()
+    return env
+
+
+def test_a_shrunken_read_that_nobody_accepted_does_not_vouch_for_the_next(place, tmp_path):
+    env = shrunken(place, tmp_path)
+    assert env.refresh().manifest["suspicious"] is True
+
+
+def test_a_shrunken_read_that_was_accepted_is_what_the_next_is_held_against(place, tmp_path):
+    env = shrunken(place, tmp_path)
+    env.accept(env.latest(), "the old test accounts were cleaned up")
+    assert env.refresh().manifest["suspicious"] is False
+
+
 def test_snapshots_of_another_pool_are_not_this_ones_past(place, tmp_path):
     place.accounts, place.rows = [account("anna")], [row("anna")]
     opened(tmp_path, place.fake.url).refresh()

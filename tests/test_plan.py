@@ -337,3 +337,15 @@ def test_what_a_step_wants_then_its_inverse_is_the_row_it_began_with(before, aft
         name: value for name, value in before.items() if name != "updatedAt"
     }
     assert is_written(there, after | {"updatedAt": {"S": "any"}}, created=False)
+
+
+def test_a_row_of_another_version_is_not_what_was_written_whatever_its_times():
+    wanted = {"id": {"S": "a"}, "_version": {"N": "2"}, "updatedAt": {"S": "x"}}
+    assert is_written(wanted | {"updatedAt": {"S": "y"}, "_lastChangedAt": {"N": "1"}}, wanted, created=False)
+    assert not is_written(wanted | {"_version": {"N": "8"}}, wanted, created=False)
+    assert not is_written(wanted | {"_deleted": {"BOOL": True}}, wanted, created=False)
+    assert not is_written(wanted | {"more": {"S": "x"}}, wanted, created=False)
+    assert is_written(wanted | {"more": {"S": "x"}}, wanted, created=True)
+    assert not is_written(None, wanted, created=True)
+    assert is_written(wanted | {"_deleted": {"BOOL": True}}, None, created=False)
+    assert not is_written(wanted, None, created=False)

@@ -1,8 +1,9 @@
 """Pooltable: who signed up and never reached your database, why, and one click to put it right.
 
-The map: sources (``aws``) -> ``snapshot`` -> ``reconcile`` -> pages (``ui``), command line (``cli``) and notebooks;
-and back by one door: finding -> ``plan`` -> ``repair``, with the ``journal`` first. ``environment`` holds one pool's
-ends of it together; ``demo`` is a whole AWS world to try it on; ``trigger`` is the Lambda itself and stands alone.
+The map: sources (``aws``, ``logparse``) -> ``refresh`` -> ``reconcile`` -> ``snapshot`` -> ``views`` -> pages (``ui``),
+command line (``cli``) and notebooks; and back by one door: ``repair``, with the ``journal`` first. ``environment``
+holds one pool's ends of it together; ``demo`` is a whole AWS world to try it on; ``trigger`` is the Lambda itself and
+stands alone.
 """
 
 from typing import TYPE_CHECKING

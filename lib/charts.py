@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from lib import failures, trends
 from lib.aws.checks import Check
 from lib.model import SITUATIONS, Wiring
 from lib.snapshot import Snapshot
+from lib.views import failures, trends
 
 COLOURS = {
     "slate": "rgba(100, 116, 139, 0.42)",

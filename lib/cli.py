@@ -14,8 +14,8 @@ from lib.output import FORMATS, rendered, to_json
 
 if TYPE_CHECKING:
     from lib.environment import Environment
-    from lib.plan import Plan
     from lib.repair import Run, Told
+    from lib.repair.plan import Plan
     from lib.snapshot import Snapshot
 
 _NOT_READ = 3
@@ -101,7 +101,7 @@ def refresh(name: str | None) -> None:
 @click.option("--fail-on", multiple=True, type=click.Choice(list(SITUATIONS)), metavar="S", help="Count only these.")
 def check(name: str | None, as_json: bool, limit: int, fail_on: Sequence[str]) -> None:
     """Refresh and judge, for cron and alerts."""
-    from lib.verdict import verdict
+    from lib.views.verdict import verdict
 
     snapshot = _refreshed(_open(name))
     _say_state(snapshot)
@@ -173,7 +173,7 @@ def plan(
 @_as_json
 def apply(file: Path, yes: bool, why: str | None, release: int | None, as_json: bool) -> None:
     """Carry out a plan: one conditional write per step, the journal first."""
-    from lib.plan import Plan
+    from lib.repair.plan import Plan
 
     planned = Plan.load(file)
     environment = _open(planned.environment)
@@ -324,7 +324,7 @@ def _show(
     output: Path | None,
     reveal: bool,
 ) -> None:
-    from lib.selection import matching
+    from lib.views.selection import matching
 
     snapshot = _open(name).latest()
     _say_state(snapshot)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from lib import plan as planning
 from lib import repair
 from lib.aws import discovery, writers
 from lib.aws.discovery import Check
@@ -17,9 +16,10 @@ from lib.aws.session import Aws
 from lib.config import Config, Settings
 from lib.journal import Journal
 from lib.model import Progress, Wiring
-from lib.plan import Plan
 from lib.refresh import refresh
 from lib.repair import Run, Told
+from lib.repair import plan as planning
+from lib.repair.plan import Plan
 from lib.snapshot import Snapshot, Store
 
 

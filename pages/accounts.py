@@ -1,9 +1,10 @@
 import streamlit as st
 
-from lib import lookup, output
+from lib import output
 from lib.model import HEALTHY
-from lib.plan import DEFAULT_SITUATIONS
+from lib.repair.plan import DEFAULT_SITUATIONS
 from lib.ui import detail, filters, frame, repairs, table
+from lib.views import lookup
 
 HEIGHT = 16 * table.ROW_HEIGHT
 

@@ -1,7 +1,7 @@
 import streamlit as st
 
-from lib import failures, trends
 from lib.ui import cards, failure_cards, frame
+from lib.views import failures, trends
 
 opened = frame.open_page("Trigger failures", "Runs that failed, and those that finished without writing the row")
 if not cards.log_was_read(opened):

@@ -1,8 +1,8 @@
 import streamlit as st
 
-from lib import trends
 from lib.model import now
 from lib.ui import cards, frame
+from lib.views import trends
 
 opened = frame.open_page("Sign-ups", "Who signed up, and who never reached the table")
 

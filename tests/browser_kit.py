@@ -1,6 +1,7 @@
 """The dashboard as a server of its own and a real browser on it: start, wait for effects, read and tick tables."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -128,10 +129,10 @@ class Grid:
 
     def column(self, name: str) -> list[str]:
         """Return the cells of the column with this header, top to bottom, as far as they are drawn."""
-        headers = [text.strip() for text in self.place.locator("thead th").all_text_contents()]
-        index = headers.index(name)
-        lines = self.place.locator("tbody tr").all()
-        return [line.locator("td").nth(index).text_content() or "" for line in lines]
+        header = self.place.locator("thead th", has_text=re.compile(f"^\\s*{re.escape(name)}\\s*$"))
+        header.wait_for(state="attached")
+        index = header.get_attribute("aria-colindex")
+        return self.place.locator(f'tbody td[aria-colindex="{index}"]').all_text_contents()
 
     def tick(self, row: int) -> None:
         """Tick a row's checkbox and wait until the page knows."""
@@ -139,17 +140,18 @@ class Grid:
         line = self.place.locator("tbody tr").nth(row)
 
         def ticked() -> bool:
-            if line.get_attribute("aria-selected") != "true":
-                # A click while the table is drawn anew is lost.
-                canvas.click(position={"x": TICK_X, "y": 35 + ROW_HEIGHT * (row + 0.5)}, force=True)
+            canvas.click(position={"x": TICK_X, "y": 35 + ROW_HEIGHT * (row + 0.5)}, force=True)
+            # A click while the table is drawn anew is lost; a second one too soon would take the tick back.
+            with suppress(AssertionError):
+                until(lambda: line.get_attribute("aria-selected") == "true", "the tick shows", 5)
             return line.get_attribute("aria-selected") == "true"
 
         until(ticked, f"row {row} is ticked")
 
 
-def until(holds: Callable[[], object], what: str) -> None:
+def until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait until something holds; a page that is redrawn meanwhile is asked again."""
-    deadline = monotonic() + PATIENCE_S
+    deadline = monotonic() + patience_s
     while monotonic() < deadline:
         try:
             if holds():

@@ -25,7 +25,7 @@ from lib.config import Settings
 from lib.demo.appsync import AppSync
 from lib.demo.server import Server
 from lib.model import INVOCATIONS, SEEN, Wiring, iso, now
-from lib.plan import plan
+from lib.repair.plan import plan
 from lib.snapshot import Snapshot
 
 REGION = "eu-west-1"

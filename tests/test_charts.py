@@ -5,9 +5,10 @@ import plotly.graph_objects as go
 import pytest
 from trends_kit import NOW, account, row, run, snapshot
 
-from lib import charts, failures, trends
+from lib import charts
 from lib.aws.checks import Check
 from lib.model import SITUATIONS, Wiring
+from lib.views import failures, trends
 
 HOUR = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trends_kit import NOW, account, row, run, snapshot
 
-from lib import lookup
 from lib.model import FINDINGS
-from lib.timeline import timeline
+from lib.views import lookup
+from lib.views.timeline import timeline
 
 LONG_AGO = NOW - timedelta(days=2)
 MINUTE = timedelta(minutes=1)
@@ -82,6 +82,7 @@ def test_pages_hold_every_line_once(world):
         ("  ann.lee ", {"sub-ann"}),
         ("old@", {"sub-cy"}),
         ("sub-bob", {"sub-bob"}),
+        ("ub-bob", set()),
         ("dee", {"dee"}),
         ("ee", {"sub-ann", "dee"}),
         ("req-ann", {"sub-ann"}),

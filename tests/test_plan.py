@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lib.config import Settings
 from lib.model import ConfigError, Refused
-from lib.plan import Plan, Step, plan
-from lib.step import is_written, same, typed_item
+from lib.repair.plan import Plan, Step, plan
+from lib.repair.step import is_written, same, typed_item
 
 AT = kit.NOW - timedelta(days=2)
 HOSTILE = "a'\"; $(touch x) `id` \u202e\n😀@mail.test"

@@ -8,8 +8,8 @@ from aws_kit import Answer, Hasty, described_table, error, page, scripted_aws, s
 
 from lib.journal import Journal
 from lib.model import Refused, now
-from lib.plan import plan
 from lib.refresh import refresh
+from lib.repair.plan import plan
 from lib.snapshot import Store
 
 LONG_AGO = now() - timedelta(days=3)

@@ -16,8 +16,8 @@ from repair_kit import Fault, Services
 from lib import repair
 from lib.journal import Journal
 from lib.model import ConfigError, JournalError, Refused, iso, now
-from lib.plan import Plan
-from lib.step import SERVICE_SET
+from lib.repair.plan import Plan
+from lib.repair.step import SERVICE_SET
 
 KINDS = [("dynamodb", False), ("dynamodb", True), ("appsync", True), ("appsync", False)]
 HOSTILE = ["a'\"; $(x) `y`", "=1+1", "<img onerror=x>", "\u202eabc", "😀" * 20, "x\ty", "{sub}", "null", "a" * 128]
@@ -558,7 +558,7 @@ from lib.aws.session import Aws
 from lib.config import Settings
 from lib.journal import Journal
 from lib.model import Wiring
-from lib.plan import Plan
+from lib.repair.plan import Plan
 
 order = json.loads(sys.argv[1])
 aws = Aws(Settings(**order["settings"]))

@@ -13,12 +13,11 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs
 from reconcile_kit import LONG_AGO, MINUTE, SECOND, STARTED_AT, account, only, row, run, tables
 
-from lib import folders
 from lib.config import Settings
 from lib.model import FINDINGS, ROWS, NoSnapshot, PooltableError, Read, Source, Wiring, iso
-from lib.seen import merge_seen
-from lib.snapshot import Store
-from lib.suspicion import suspicions
+from lib.snapshot import Store, folders
+from lib.snapshot.seen import merge_seen
+from lib.snapshot.suspicion import suspicions
 
 WIRING = Wiring("eu-west-1_Pool1", "eu-west-1", "User-x", versioned=True, log_from=STARTED_AT - timedelta(days=30))
 SETTINGS = Settings("test", user_pool_id="eu-west-1_Pool1", region="eu-west-1")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trends_kit import NOW, account, row, run, snapshot
 
-from lib import failures, trends
 from lib.model import CAUSES, iso
+from lib.views import failures, trends
 
 HOUR = timedelta(hours=1)
 

@@ -7,12 +7,14 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from lib import charts, display, trends
+from lib import charts, display
 from lib.model import HEALTHY, SITUATIONS
 from lib.ui import frame
+from lib.views import trends
 
 BADGES = {"slate": "gray", "grey": "gray", "pink": "red"}
 _LISTED = 200
+_WIDE, _HIGH = 300, 44
 _SILENT = "The trigger finished without an error, yet no row was written."
 _SILENT_HELP = {
     (True, True): _SILENT,
@@ -291,19 +293,43 @@ def _metric(
 ) -> None:
     # Without a delta the card would lose its colour and its line of the row.
     is_known = delta is not None
-    st.metric(
-        label,
-        value,
-        delta if is_known else "not comparable",
-        colour,
-        help=help,
-        border=True,
-        height="stretch",
-        chart_data=_thinned(figure.course, 30) if shape == "bar" else figure.course,
-        chart_type=shape,
-        delta_arrow="auto" if is_known else "off",
-        delta_description=words if is_known else None,
-    )
+    with st.container(border=True, height="stretch", gap="xsmall"):
+        st.metric(
+            label,
+            value,
+            delta if is_known else "not comparable",
+            colour,
+            help=help,
+            delta_arrow="auto" if is_known else "off",
+            delta_description=words if is_known else None,
+        )
+        # The sparkline of st.metric draws marks without a name for screen readers, and loads Vega for them.
+        st.html(_sparkline(figure.course, shape, colour, f"{label}: course over the period"))
+
+
+def _sparkline(course: Sequence[float], shape: str, colour: str, name: str) -> str:
+    ink = charts.COLOURS["grey" if colour == "gray" else colour]
+    heights = _heights(_thinned(course, 30) if shape == "bar" else course, from_zero=shape != "line")
+    step = _WIDE / max(1, len(heights) - (shape != "bar"))
+    if shape == "bar":
+        drawn = "".join(
+            f'<rect x="{step * (place + 0.25):.1f}" y="{_HIGH - height:.1f}" width="{step / 2:.1f}"'
+            f' height="{height:.1f}" rx="1" fill="{ink}"/>'
+            for place, height in enumerate(heights)
+        )
+    else:
+        line = " ".join(f"{step * place:.1f},{_HIGH - height:.1f}" for place, height in enumerate(heights))
+        drawn = f'<polyline points="{line}" fill="none" stroke="{ink}" stroke-width="2"/>'
+        if shape == "area":
+            drawn += f'<polygon points="0,{_HIGH} {line} {_WIDE},{_HIGH}" fill="{ink}" fill-opacity="0.14"/>'
+    size = f'viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" width="100%" height="{_HIGH}"'
+    return f'<svg role="img" aria-label="{name}" {size}>{drawn}</svg>'
+
+
+def _heights(course: Sequence[float], *, from_zero: bool) -> list[float]:
+    low = 0 if from_zero else min(course, default=0)
+    span = max(course, default=0) - low
+    return [2 + (_HIGH - 4) * (value - low) / span if span else 2 for value in course]
 
 
 def _thinned(course: Sequence[float], most: int) -> list[float]:

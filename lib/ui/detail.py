@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lib import charts, display, lookup
+from lib import charts, display
 from lib.environment import Environment
-from lib.lookup import Detail
 from lib.model import SITUATIONS
-from lib.plan import DEFAULT_SITUATIONS
-from lib.timeline import Moment, timeline, told
+from lib.repair.plan import DEFAULT_SITUATIONS
 from lib.ui import cards, frame, repairs, table
+from lib.views import lookup
+from lib.views.lookup import Detail
+from lib.views.timeline import Moment, timeline, told
 
 _MARKS = {
     "ok": ("check_circle", "green"),

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lib import charts, failures, trends
+from lib import charts
 from lib.ui import cards, frame
+from lib.views import failures, trends
 
 COLOURS = {
     "silent": "orange",
@@ -143,7 +144,7 @@ def run_facts(run: dict[Any, Any]) -> None:
     )
     if not pd.isna(run["log_group"]) and not pd.isna(run["log_stream"]):
         st.caption("Its log lines, on the command line")
-        st.code(_log_command(run), language="bash", wrap_lines=True)
+        st.code(_log_command(run), language=None, wrap_lines=True)
 
 
 def duration_card(opened: frame.Opened, name: str) -> None:

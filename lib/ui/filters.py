@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from lib import lookup
 from lib.environment import operator
 from lib.model import CAUSES, SITUATIONS, JournalError
-from lib.trends import BY_WEIGHT, FINDINGS_BY_WEIGHT
 from lib.ui import frame
 from lib.ui.table import ALL
+from lib.views import lookup
+from lib.views.trends import BY_WEIGHT, FINDINGS_BY_WEIGHT
 
 PAGE = 50
 
@@ -26,7 +26,7 @@ class Chosen:
 
     @property
     def matching(self) -> dict[str, str | None]:
-        """What ``lib.lookup`` wants to know."""
+        """What ``lib.views.lookup`` wants to know."""
         return {"situation": self.situation, "cause": self.cause, "search": self.search}
 
 

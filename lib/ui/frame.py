@@ -15,8 +15,8 @@ from lib import config, display
 from lib.environment import Environment
 from lib.model import NoSnapshot, PooltableError, now
 from lib.snapshot import Snapshot
-from lib.trends import span
 from lib.ui import signing_up
+from lib.views.trends import span
 
 _RAN = "frame_ran"
 _ENVIRONMENT = "env"

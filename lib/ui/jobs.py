@@ -7,8 +7,8 @@ import streamlit as st
 
 from lib.environment import Environment
 from lib.model import PooltableError
-from lib.plan import Plan
 from lib.repair import Run
+from lib.repair.plan import Plan
 
 _BEGIN_S = 15  # the chain is asked, the lease is taken: what is refused is refused by then
 

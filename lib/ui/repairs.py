@@ -10,7 +10,7 @@ import streamlit as st
 from lib import display
 from lib.environment import Environment
 from lib.model import Item, PooltableError
-from lib.plan import Plan, Step
+from lib.repair.plan import Plan, Step
 from lib.ui import frame, jobs
 
 _MANY = 25  # more creates or updates than this are typed, not clicked

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from lib import charts, display
-from lib.lookup import Found
 from lib.model import CAUSES, SITUATIONS
 from lib.ui import cards
+from lib.views.lookup import Found
 
 ALL = "all"
 """The situation in the URL that stands for all of them."""

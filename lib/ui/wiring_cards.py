@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from lib import charts, display, trends
+from lib import charts, display
 from lib.aws.discovery import Check
 from lib.model import Wiring
 from lib.ui import cards, frame
+from lib.views import trends
 
 _ORDER = ("problem", "warning", "unknown")
 _ICONS = {"problem": "error", "warning": "warning", "unknown": "help", "ok": "check_circle"}

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lib.snapshot import Snapshot
-from lib.trends import Period, log_reach
+from lib.views.trends import Period, log_reach
 
 KINDS = {
     "silent": "Silent failure",

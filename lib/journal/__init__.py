@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from lib.journal_tables import (
+from lib.journal.tables import (
     EVENTS,
     LEASE,
     METADATA,

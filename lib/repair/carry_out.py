@@ -7,7 +7,7 @@ from typing import Any
 from lib.aws.writers import World
 from lib.display import mask_emails
 from lib.model import AwsError, CredentialsError, Item, email_key
-from lib.step import Step, differing, facts, is_tombstone, is_written, same, text_of
+from lib.repair.step import Step, differing, facts, is_tombstone, is_written, same, text_of
 
 _REFUSED_BY_AWS = ("AccessDenied", "AccessDeniedException", "Unauthorized", "UnauthorizedException", "403")
 _SKEW = timedelta(minutes=1)

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from lib.aws.writers import World
-from lib.carry_out import Outcome, carry_out, is_ours
 from lib.journal import Journal, Lease
 from lib.model import Item, JournalError, now
-from lib.step import SERVICE_SET, Step
+from lib.repair.carry_out import Outcome, carry_out, is_ours
+from lib.repair.step import SERVICE_SET, Step
 
 _STEP = ("number", "action", "situation", "account_id", "sub", "row_id", "before", "after", "condition", "reason")
 

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lib.aws.writers import World
-from lib.carry_out import Outcome
 from lib.config import Settings
 from lib.display import mask_emails, visible
 from lib.journal import COUNTED, Journal
 from lib.model import AwsError, Refused, iso, now
-from lib.plan import Plan
-from lib.step import Step
-from lib.worker import Worker, recorded
+from lib.repair.carry_out import Outcome
+from lib.repair.plan import Plan
+from lib.repair.step import Step
+from lib.repair.worker import Worker, recorded
 
 Told = Callable[[str, int, int], None]
 """Told a line, the steps settled so far and the steps in all: first `run RUN_ID`, then a line per step."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lib.lookup import Detail, Record
 from lib.model import moment
 from lib.snapshot import Snapshot
+from lib.views.lookup import Detail, Record
 
 LATE_MS = 5000
 """Cognito waits so long for its trigger; what that writes later, it writes for a sign-up that was refused."""
@@ -94,7 +94,7 @@ def _runs(detail: Detail) -> Iterator[Moment]:
 def _in_vain(detail: Detail, run: Record) -> bool:
     """Return whether no row came of a run that should have written it: none is there, or it came long after."""
     if detail.row is None:
-        return detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted"
+        return bool(detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted")
     written, ended = detail.row["created_at"], run["ended_at"] or run["started_at"]
     return written is not None and ended is not None and bool(written - ended > _SOON)
 

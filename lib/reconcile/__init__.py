@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.model import ACCOUNTS, FINDINGS, HEALTHY, INVOCATIONS, ROWS, SEEN, email_key, moment
-from lib.reasons import reason
+from lib.reconcile.reasons import reason
 
 _TIME = pa.timestamp("ms", tz="UTC")
 _TERMS = pa.schema(
@@ -73,7 +73,7 @@ def findings(pairs: pa.Table) -> pa.Table:
 @cache
 def statement() -> str:
     """Return the SQL of ``reconcile``, the same for every engine."""
-    return resources.files("lib").joinpath("reconcile.sql").read_text(encoding="utf-8")
+    return resources.files("lib.reconcile").joinpath("reconcile.sql").read_text(encoding="utf-8")
 
 
 def terms(manifest: Mapping[str, Any]) -> pa.Table:

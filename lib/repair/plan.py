@@ -19,8 +19,8 @@ from lib.aws.typed import typed
 from lib.config import Settings
 from lib.display import mask_emails, visible
 from lib.model import SITUATIONS, ConfigError, Refused, iso, now
-from lib.row_form import Missing, RowForm, learn
-from lib.step import Step, facts, typed_item, version_of
+from lib.repair.row_form import Missing, RowForm, learn
+from lib.repair.step import Step, facts, typed_item, version_of
 
 if TYPE_CHECKING:
     from lib.snapshot import Snapshot

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.config import Settings
-from lib.folders import READ_TABLES, TABLES, Folders, read_folder, replace_findings
 from lib.model import FINDINGS, ROWS, NoSnapshot, Read, Wiring, iso, now
-from lib.reasons import confirmed
 from lib.reconcile import NO_EXTENSIONS, findings, reconcile
-from lib.seen import merge_seen
-from lib.suspicion import suspicions
+from lib.reconcile.reasons import confirmed
+from lib.snapshot.folders import READ_TABLES, TABLES, Folders, read_folder, replace_findings
+from lib.snapshot.seen import merge_seen
+from lib.snapshot.suspicion import suspicions
 
 Reader = Callable[[str], pa.Table]
 

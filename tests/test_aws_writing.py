@@ -252,13 +252,13 @@ def api(served: Served, aws: Aws) -> Api:
 
 def test_a_row_made_through_the_api_is_read_updated_and_deleted_with_its_version(served: Served, api: Api) -> None:
     versioned = served.appsync.model.versioned
-    made = api.create({"id": "a", "email": "a@x.io"})
+    made = api.create({"id": "a", "email": "a@x.io"}).record
     assert (made["id"], made["email"], made.get("_version")) == ("a", "a@x.io", 1 if versioned else None)
     assert api.get("a") == made
-    updated = api.update({"id": "a", "email": "b@x.io"}, made.get("_version"), holding({"email": "a@x.io"}))
+    updated = api.update({"id": "a", "email": "b@x.io"}, made.get("_version"), holding({"email": "a@x.io"})).record
     assert updated["email"] == "b@x.io"
     assert updated.get("_version") == (2 if versioned else None)
-    deleted = api.delete("a", updated.get("_version"), holding({"email": "b@x.io"}))
+    deleted = api.delete("a", updated.get("_version"), holding({"email": "b@x.io"})).record
     assert deleted["id"] == "a"
     left = api.get("a")
     assert left is None if not versioned else left and left["_deleted"] is True
@@ -274,7 +274,7 @@ def test_an_id_that_is_taken_is_refused_with_appsyncs_own_error_type(api: Api) -
 
 
 def test_a_condition_on_a_field_that_moved_is_refused(served: Served, api: Api) -> None:
-    made = api.create({"id": "a", "email": "a@x.io"})
+    made = api.create({"id": "a", "email": "a@x.io"}).record
     with pytest.raises(AwsError) as caught:
         api.update({"id": "a", "email": "c@x.io"}, made.get("_version"), holding({"email": "old@x.io"}))
     assert "Conditional" in caught.value.code
@@ -300,7 +300,7 @@ def test_an_expired_key_is_a_matter_of_credentials_and_names_the_variable_but_no
 
 
 def test_without_a_key_the_request_is_signed_for_appsync(served: Served, aws: Aws) -> None:
-    assert Api(aws, served.url, None).create({"id": "a", "email": "a@x.io"})["id"] == "a"
+    assert Api(aws, served.url, None).create({"id": "a", "email": "a@x.io"}).record["id"] == "a"
     served.appsync.iam_refused = True
     with pytest.raises(AwsError, match=r'custom-roles\.json, or set writer = "dynamodb"') as caught:
         Api(aws, served.url, None).create({"id": "b"})
@@ -360,6 +360,7 @@ def test_an_attribute_that_the_schema_does_not_have_is_refused_by_name(api: Api)
         (200, {"data": None, "errors": [{"errorType": "ValidationError", "message": "m"}]}, "ValidationError", False),
         (400, {"errors": [{"errorType": "MalformedHttpRequestException"}]}, "MalformedHttpRequestException", False),
         (503, {}, "HTTP 503", True),
+        (500, {"errors": [{"errorType": "InternalFailure", "message": "m"}]}, "InternalFailure", True),
         (404, {}, "HTTP 404", False),
     ],
 )
@@ -370,7 +371,7 @@ def test_no_answer_is_taken_for_success_by_its_status(
     with pytest.raises(AwsError) as caught:
         Api(Aws(settings(fake.url)), f"{fake.url}/graphql", "da2-secret").create({"id": "a"})
     assert (caught.value.code, caught.value.maybe_done) == (code, maybe_done)
-    assert caught.value.action == "appsync:GraphQL"
+    assert (caught.value.action, caught.value.request_id) == ("appsync:GraphQL", "request-1")
     assert "da2-secret" not in str(caught.value)
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore.auth import SigV4Auth
@@ -35,6 +35,13 @@ _NOT_DONE = {
 _HOST_REGION = re.compile(r"\.appsync-api\.([\w-]+)\.")
 
 
+class Written(NamedTuple):
+    """What a mutation answered: the record as it is now, and AWS's request id (empty where there is none)."""
+
+    record: dict[str, Any]
+    request_id: str
+
+
 class Api:
     """The GraphQL API of the app, with an API key, else signed with the caller's credentials.
 
@@ -58,19 +65,10 @@ class Api:
 
         ``code`` is AppSync's errorType. A refused key or signature is a ``CredentialsError``.
         """
-        writes = query.lstrip().startswith("mutation")
-        request = self._request(json.dumps({"query": query, "variables": dict(variables or {})}))
-        with self._aws.calling(f"call {self._host}", action="appsync:GraphQL"):
-            response = self._http.send(request.prepare())
-        status = int(response.status_code)
-        try:
-            answer = json.loads(response.content)
-        except ValueError:
-            answer = None
-        return self._checked(status, answer if isinstance(answer, dict) else {}, writes)
+        return self._answered(query, variables or {})[0]
 
-    def create(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a User and return its record; an id that exists is refused (a ConditionalCheckFailedException)."""
+    def create(self, row: Mapping[str, Any]) -> Written:
+        """Create a User; an id that exists is refused (a ConditionalCheckFailedException)."""
         return self._mutate("createUser", "CreateUserInput", row, None)
 
     def get(self, id: str) -> dict[str, Any] | None:
@@ -81,36 +79,49 @@ class Api:
 
     def update(
         self, row: Mapping[str, Any], version: int | None = None, condition: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Update the User named by ``row["id"]`` and return its record.
+    ) -> Written:
+        """Update the User named by ``row["id"]``.
 
         Under AUTOMERGE a stale ``version`` is merged without an error: pass the fields' old values as ``condition``
         (see ``holding``) and compare the returned record.
         """
         return self._mutate("updateUser", "UpdateUserInput", _versioned(row, version), condition)
 
-    def delete(self, id: str, version: int | None = None, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Delete a User and return its record; where the API is versioned it stays as a tombstone."""
+    def delete(self, id: str, version: int | None = None, condition: Mapping[str, Any] | None = None) -> Written:
+        """Delete a User; where the API is versioned it stays as a tombstone."""
         return self._mutate("deleteUser", "DeleteUserInput", _versioned({"id": id}, version), condition)
 
-    def _mutate(
-        self, field: str, kind: str, row: Mapping[str, Any], condition: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    def _mutate(self, field: str, kind: str, row: Mapping[str, Any], condition: Mapping[str, Any] | None) -> Written:
         name = field[0].upper() + field[1:]
         query = (
             f"mutation {name}($input: {kind}!, $condition: ModelUserConditionInput) "
             f"{{ {field}(input: $input, condition: $condition) {{ {self._selection} }} }}"
         )
-        record = self.execute(query, {"input": dict(row), "condition": condition}).get(field)
+        data, request_id = self._answered(query, {"input": dict(row), "condition": condition})
+        record = data.get(field)
         if not isinstance(record, dict):
             raise AwsError(
                 f"Cannot confirm {field} at {self._host}: it answered without an error and without the record. "
                 "Read the row back.",
                 action=ACTION,
                 code="NoRecord",
+                request_id=request_id,
                 maybe_done=True,
             )
-        return record
+        return Written(record, request_id)
+
+    def _answered(self, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        writes = query.lstrip().startswith("mutation")
+        request = self._request(json.dumps({"query": query, "variables": dict(variables)}))
+        with self._aws.calling(f"call {self._host}", action="appsync:GraphQL"):
+            response = self._http.send(request.prepare())
+        try:
+            answer = json.loads(response.content)
+        except ValueError:
+            answer = None
+        request_id = str(response.headers.get("x-amzn-RequestId") or "")
+        status = int(response.status_code)
+        return self._checked(status, answer if isinstance(answer, dict) else {}, writes, request_id), request_id
 
     def _request(self, content: str) -> AWSRequest:
         headers = {"content-type": "application/json"}
@@ -124,7 +135,7 @@ class Api:
             SigV4Auth(credentials, "appsync", region.group(1) if region else self._aws.region).add_auth(request)
         return request
 
-    def _checked(self, status: int, answer: dict[str, Any], writes: bool) -> dict[str, Any]:
+    def _checked(self, status: int, answer: dict[str, Any], writes: bool, request_id: str) -> dict[str, Any]:
         errors = answer.get("errors")
         data = answer.get("data")
         if status == 200 and not errors and isinstance(data, dict):
@@ -132,7 +143,8 @@ class Api:
         first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
         code = str(first.get("errorType") or (f"HTTP {status}" if status != 200 else "GraphQLError"))
         if status in (401, 403):
-            raise CredentialsError(f"Cannot call {self._host}: {self._refusal(code)}.", action=ACTION, code=code)
+            reason = f"Cannot call {self._host}: {self._refusal(code)}."
+            raise CredentialsError(reason, action=ACTION, code=code, request_id=request_id)
         # Without any data the query itself was refused; with some, the mutation was done and only a field of it failed.
         refused = first and (data is None or (code in _NOT_DONE and not any(data.values())))
         said = quoted(first.get("message") or "an answer that is no GraphQL, such as a proxy's page")
@@ -140,7 +152,9 @@ class Api:
             f"Cannot call {self._host}: {quoted(code)}: {said}. {_advice(code, status)}.",
             action=ACTION,
             code=code,
-            maybe_done=writes and not (refused or 400 <= status < 500),
+            request_id=request_id,
+            # A 5xx may come from behind the write, whatever its body says.
+            maybe_done=writes and not (400 <= status < 500 or (status == 200 and refused)),
         )
 
     def _refusal(self, code: str) -> str:

@@ -111,7 +111,8 @@ class AppSyncWriter(DynamoWriter):
         """Call createUser, which refuses an id that is there."""
         row = _fields(after)
         with _judged():
-            return _as_answered(after, self._api(row).create(row)), ""
+            written = self._api(row).create(row)
+        return _as_answered(after, written.record), written.request_id
 
     def update(self, before: Item, after: Item) -> tuple[Item, str]:
         """Call updateUser with the version of ``before``, holding every field that changes, and the e-mail."""
@@ -119,16 +120,16 @@ class AppSyncWriter(DynamoWriter):
         changed = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
         held = {name: old.get(name) for name in dict.fromkeys(["email", *changed])}
         with _judged():
-            answered = self._api(held).update({"id": old["id"], **changed}, self._version(before), holding(held))
-        return _as_answered(after, answered), ""
+            written = self._api(held).update({"id": old["id"], **changed}, self._version(before), holding(held))
+        return _as_answered(after, written.record), written.request_id
 
     def delete(self, before: Item) -> tuple[Item | None, str]:
         """Call deleteUser with the version of ``before``, holding its e-mail; a versioned row stays as a tombstone."""
         old = _fields(before)
         held = {"email": old.get("email")}
         with _judged():
-            answered = self._api(held).delete(old["id"], self._version(before), holding(held))
-        return (_as_answered(before, answered) if self._versioned else None), ""
+            written = self._api(held).delete(old["id"], self._version(before), holding(held))
+        return (_as_answered(before, written.record) if self._versioned else None), written.request_id
 
     def _api(self, fields: Iterable[str]) -> Api:
         selected = tuple(dict.fromkeys([*FIELDS, *fields]))

@@ -143,6 +143,11 @@ def outcome_chart(shown: trends.Overview) -> None:
         config=PLOT,
         alt=f"Sign-ups by outcome over {trends.RANGES[shown.name][0]}: {total:,}, of which {lost:,} have no row",
     )
+    with st.container(gap="xxsmall"):
+        _below_the_chart(shown)
+
+
+def _below_the_chart(shown: trends.Overview) -> None:
     unit = "hours" if shown.over.step < timedelta(days=1) else "days"
     st.caption(f"Bars are {unit}, UTC. Click one to list its sign-ups below.")
     _stalls(shown)
@@ -304,10 +309,11 @@ def _metric(
             delta_description=words if is_known else None,
         )
         # The sparkline of st.metric draws marks without a name for screen readers, and loads Vega for them.
-        st.html(_sparkline(figure.course, shape, colour, f"{label}: course over the period"))
+        drawing = _sparkline(figure.course, shape, colour)
+        st.image(drawing, width="stretch", alt=f"{label}: course over the period")
 
 
-def _sparkline(course: Sequence[float], shape: str, colour: str, name: str) -> str:
+def _sparkline(course: Sequence[float], shape: str, colour: str) -> str:
     ink = charts.COLOURS["grey" if colour == "gray" else colour]
     heights = _heights(_thinned(course, 30) if shape == "bar" else course, from_zero=shape != "line")
     step = _WIDE / max(1, len(heights) - (shape != "bar"))
@@ -322,14 +328,15 @@ def _sparkline(course: Sequence[float], shape: str, colour: str, name: str) -> s
         drawn = f'<polyline points="{line}" fill="none" stroke="{ink}" stroke-width="2"/>'
         if shape == "area":
             drawn += f'<polygon points="0,{_HIGH} {line} {_WIDE},{_HIGH}" fill="{ink}" fill-opacity="0.14"/>'
-    size = f'viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" width="100%" height="{_HIGH}"'
-    return f'<svg role="img" aria-label="{name}" {size}>{drawn}</svg>'
+    size = f'viewBox="0 0 {_WIDE} {_HIGH}" width="{_WIDE}" height="{_HIGH}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{drawn}</svg>'
 
 
 def _heights(course: Sequence[float], *, from_zero: bool) -> list[float]:
     low = 0 if from_zero else min(course, default=0)
     span = max(course, default=0) - low
-    return [2 + (_HIGH - 4) * (value - low) / span if span else 2 for value in course]
+    least = 0 if from_zero else 2
+    return [least + (_HIGH - 4) * (value - low) / span if span else least for value in course]
 
 
 def _thinned(course: Sequence[float], most: int) -> list[float]:

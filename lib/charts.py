@@ -55,6 +55,7 @@ SITUATION_COLOURS = {
 
 STATUS_COLOURS = {"problem": "red", "warning": "orange", "unknown": "grey", "ok": "slate"}
 
+_SHARE_A_COLOUR = ("malformed_row", "unversioned_row")
 _INK = "#76808F"  # 4 : 1 on white and on the dark background alike
 _GRID = "rgba(125, 136, 153, 0.22)"
 
@@ -144,7 +145,12 @@ def situation_lines(counted: pd.DataFrame) -> go.Figure:
             y=of["count"],
             mode="lines+markers",
             marker={"size": 5},
-            line={"shape": "hv", "width": 2, "color": COLOURS[SITUATION_COLOURS[str(situation)]]},
+            line={
+                "shape": "hv",
+                "width": 2,
+                "color": COLOURS[SITUATION_COLOURS[str(situation)]],
+                "dash": "dot" if situation in _SHARE_A_COLOUR else "solid",
+            },
             hovertemplate="%{y:,}",
         )
         for situation, of in counted.groupby("situation", sort=False)

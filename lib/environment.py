@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from lib import repair
+from lib import notebook, repair
 from lib.aws import discovery, writers
 from lib.aws.discovery import Check
 from lib.aws.rows import rows_of
@@ -48,11 +48,11 @@ class Environment:
         return self.settings.credentials is not None
 
     def refresh(self, progress: Progress | None = None) -> Snapshot:
-        """Read the three sources, store what they show and return it.
+        """Read the three sources, store what they show and return it; a notebook shows how far it is.
 
         A source that was not read to its end does not raise: ``manifest["complete"]`` is false, and says why.
         """
-        return refresh(self.aws, self.store, self.journal, progress)
+        return refresh(self.aws, self.store, self.journal, progress or notebook.progress())
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot with the repairs confirmed since it began; raise ``NoSnapshot`` without one."""

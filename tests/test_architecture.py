@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "lib").rglob("*.py"))
 LAYERS = [
     {"model", "trigger"},
     {"display"},
-    {"config", "output"},
+    {"config", "output", "notebook"},
     {"aws", "logparse"},
     {"reconcile"},
     {"snapshot"},

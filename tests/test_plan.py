@@ -349,3 +349,11 @@ def test_a_row_of_another_version_is_not_what_was_written_whatever_its_times():
     assert not is_written(None, wanted, created=True)
     assert is_written(wanted | {"_deleted": {"BOOL": True}}, None, created=False)
     assert not is_written(wanted, None, created=False)
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_runs_and_no_address_stands():
+    planned = plan(world(), settings())
+    hostile = replace(planned, warnings=("<img src=x onerror=alert(1)> anna@mail.test",))._repr_html_()
+    assert "<img" not in hostile
+    assert "anna@mail.test" not in hostile
+    assert "<table" in hostile

@@ -8,9 +8,11 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -116,6 +118,23 @@ class Plan:
 
     def __repr__(self) -> str:
         return self.text(_SHOWN)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the sentences, and a table of the steps; e-mails masked."""
+        head, *_ = self._lines(0)
+        steps = [
+            {
+                "step": step.number,
+                "action": step.action,
+                "row": mask_emails(step.row_id),
+                "after": mask_emails(_image(step.after)),
+                "only if": mask_emails(step.condition),
+                "why": mask_emails(step.reason),
+            }
+            for step in self.steps[:_SHOWN]
+        ]
+        said = "".join(f"<p>{escape(mask_emails(text))}</p>" for text in (head, *self.warnings, *self.notes))
+        return said + (pd.DataFrame(steps).to_html(index=False) if steps else "")
 
     def aws_cli(self, step: Step) -> str:
         """Return the same write as a command of the AWS CLI, quoted for a POSIX shell."""

@@ -94,7 +94,8 @@ def group_table(found: pd.DataFrame, name: str) -> str:
 
 def run_table(found: pd.DataFrame) -> "dict[Any, Any]":
     """Show the runs of one group and return the chosen one: that of the URL, else the latest."""
-    ids = list(found["request_id"])
+    # A run that could not start has no request id of its own.
+    ids = ["" if pd.isna(request) else str(request) for request in found["request_id"]]
     chosen = st.query_params.get("request", "")
     position = ids.index(chosen) if chosen in ids else 0
     key = f"failures_runs_{_digest(ids)}"
@@ -102,7 +103,7 @@ def run_table(found: pd.DataFrame) -> "dict[Any, Any]":
         pd.DataFrame(
             {
                 "Started (UTC)": found["started_at"],
-                "Request": [str(request)[:8] for request in ids],
+                "Request": [request[:8] for request in ids],
                 "Duration": found["duration_ms"],
                 "Returned": [_returned(outcome) for outcome in found["outcome"]],
                 "E-mail": [cards.masked(email) for email in found["email"]],
@@ -128,7 +129,7 @@ def run_table(found: pd.DataFrame) -> "dict[Any, Any]":
 
 def run_facts(run: dict[Any, Any]) -> None:
     """Show one run: its request id to copy, what it said, its facts, and the command that prints its log lines."""
-    st.code(run["request_id"], language=None)
+    st.code("no request id" if pd.isna(run["request_id"]) else run["request_id"], language=None)
     st.code(_words(run["said"], run["kind"]), language=None, wrap_lines=True)
     cards.facts(
         {

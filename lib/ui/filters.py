@@ -33,9 +33,8 @@ class Chosen:
 def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
     """Show the filters and return what is chosen, and whether e-mails are revealed."""
     search = str(st.session_state.get("accounts_search") or "")
-    mark = opened.env.journal_mark()
-    known = _counts(opened.env.name, opened.snapshot.stamp, mark, "", opened)
-    counts = _counts(opened.env.name, opened.snapshot.stamp, mark, search, opened)
+    known = _counts(opened.env.name, opened.snapshot.stamp, opened.mark, "", opened)
+    counts = _counts(opened.env.name, opened.snapshot.stamp, opened.mark, search, opened)
     situation = _situation(known, counts, every=bool(search.strip()))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.text_input(
@@ -58,9 +57,7 @@ def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
 def clear() -> None:
     """Take every filter back."""
     st.session_state["accounts_search"] = ""
-    for name in ("situation", "cause", "page"):
-        st.query_params.pop(name, None)
-    st.query_params["situation"] = ALL
+    _go(situation=ALL, cause="", page="")
 
 
 def pager(total: int, shown: int, chosen: Chosen) -> None:
@@ -122,16 +119,17 @@ def _cause(counts: dict[str, int]) -> str | None:
 
 
 def _turn_to_situation() -> None:
-    st.query_params["situation"] = st.session_state["accounts_situation"]
-    for name in ("cause", "page", "account"):
-        st.query_params.pop(name, None)
+    _go(situation=st.session_state["accounts_situation"], cause="", page="", account="")
 
 
 def _turn_to_cause() -> None:
-    st.query_params["cause"] = st.session_state["accounts_cause"]
-    if not st.session_state["accounts_cause"]:
-        st.query_params.pop("cause")
-    _first_page()
+    _go(cause=st.session_state["accounts_cause"], page="")
+
+
+def _go(**parameters: str) -> None:
+    # In one change: each is a place that the browser's back button stops at.
+    known = st.query_params.to_dict() | parameters
+    st.query_params.from_dict({name: value for name, value in known.items() if value})
 
 
 def _first_page() -> None:

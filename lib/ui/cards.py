@@ -31,7 +31,7 @@ def _overview(environment: str, stamp: str, mark: int, name: str, _opened: frame
 
 def overview(opened: frame.Opened, name: str) -> trends.Overview:
     """Return what Overview shows of a period, counted once per snapshot and state of the journal."""
-    return _overview(opened.env.name, str(opened.snapshot.stamp), opened.env.journal_mark(), name, opened)
+    return _overview(opened.env.name, str(opened.snapshot.stamp), opened.mark, name, opened)
 
 
 def range_choice(key: str = "range", default: str = "30d") -> str:
@@ -236,6 +236,12 @@ def _history(environment: str, stamp: str, _opened: frame.Opened) -> pd.DataFram
     return trends.history(_opened.env.history())
 
 
+def thinned(course: Sequence[float], most: int) -> list[float]:
+    """Return a course with neighbours added up, so that it has no more than so many points."""
+    width = -(-len(course) // most)
+    return [sum(course[start : start + width]) for start in range(0, len(course), width)]
+
+
 def masked(email: object) -> str:
     """Return an e-mail as it may leave the server: masked, on one line; empty where there is none."""
     return "" if pd.isna(email) else display.visible(display.mask_email(str(email)) or "")  # type: ignore[call-overload]
@@ -315,7 +321,7 @@ def _metric(
 
 def _sparkline(course: Sequence[float], shape: str, colour: str) -> str:
     ink = charts.COLOURS["grey" if colour == "gray" else colour]
-    heights = _heights(_thinned(course, 30) if shape == "bar" else course, from_zero=shape != "line")
+    heights = _heights(thinned(course, 30) if shape == "bar" else course, from_zero=shape != "line")
     step = _WIDE / max(1, len(heights) - (shape != "bar"))
     if shape == "bar":
         drawn = "".join(
@@ -337,11 +343,6 @@ def _heights(course: Sequence[float], *, from_zero: bool) -> list[float]:
     span = max(course, default=0) - low
     least = 0 if from_zero else 2
     return [least + (_HIGH - 4) * (value - low) / span if span else least for value in course]
-
-
-def _thinned(course: Sequence[float], most: int) -> list[float]:
-    width = -(-len(course) // most)
-    return [sum(course[start : start + width]) for start in range(0, len(course), width)]
 
 
 def _count(value: float | None) -> str | None:

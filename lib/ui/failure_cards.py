@@ -32,7 +32,7 @@ def _groups(environment: str, stamp: str, mark: int, name: str, _opened: frame.O
 
 def groups(opened: frame.Opened, name: str) -> pd.DataFrame:
     """Return ``failures.groups`` of a period, made once per snapshot and state of the journal."""
-    return _groups(opened.env.name, str(opened.snapshot.stamp), opened.env.journal_mark(), name, opened)
+    return _groups(opened.env.name, str(opened.snapshot.stamp), opened.mark, name, opened)
 
 
 def summary(found: pd.DataFrame, name: str) -> str:
@@ -63,7 +63,7 @@ def group_table(found: pd.DataFrame, name: str) -> str:
                     _words(message, kind) for message, kind in zip(found["message"], found["kind"], strict=True)
                 ],
                 "Runs": found["events"],
-                "Course": found["course"],
+                "Course": [cards.thinned(course, 30) for course in found["course"]],
                 "Accounts hit": found["accounts"],
                 "State": [STATES.get(state, "") for state in found["state"]],
                 "First seen": found["first_seen"],
@@ -130,7 +130,9 @@ def run_table(found: pd.DataFrame) -> "dict[Any, Any]":
 def run_facts(run: dict[Any, Any]) -> None:
     """Show one run: its request id to copy, what it said, its facts, and the command that prints its log lines."""
     st.code("no request id" if pd.isna(run["request_id"]) else run["request_id"], language=None)
-    st.code(_words(run["said"], run["kind"]), language=None, wrap_lines=True)
+    said = "" if pd.isna(run["said"]) else str(run["said"])
+    lines = [_words(line, run["kind"]) for line in said.split("\n")]
+    st.code("\n".join(lines), language=None, wrap_lines=True)
     cards.facts(
         {
             "Started": f"{run['started_at']:%-d %b %Y, %H:%M:%S} UTC",

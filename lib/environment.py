@@ -194,4 +194,4 @@ class Environment:
 
 def operator() -> str:
     """Return who is at this machine, for the journal."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{getpass.getuser()} on {socket.gethostname()}"

@@ -1,6 +1,5 @@
 """Plans carried out and undone: checked, journalled, one run at a time per environment, every outcome on record."""
 
-import socket
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -75,7 +74,7 @@ def apply(
     _held_back(plan, settings, release, journal, entry)
     with ExitStack() as held:
         try:
-            lease = held.enter_context(journal.lease(plan.environment, _holder(who)))
+            lease = held.enter_context(journal.lease(plan.environment, who))
         except Refused as taken:
             raise entry.refused(journal, str(taken)) from taken
         run_id = entry.started(journal)
@@ -143,7 +142,7 @@ def settle(world: World, journal: Journal, environment: str, *, who: str, resend
 
     A row that is still as before is written again as planned, or with ``resend`` false given back as planned.
     """
-    with journal.lease(environment, _holder(who)) as lease:
+    with journal.lease(environment, who) as lease:
         return Worker(world, journal, lease).settle(resend=resend)
 
 
@@ -282,7 +281,3 @@ def _undo_notes(draft: Plan) -> Iterable[str]:
 def _line(step: Step, outcome: Outcome, total: int) -> str:
     said = f" {outcome.message}" if outcome.message else ""
     return visible(mask_emails(f"{step.number}/{total} {outcome.state} {step.action} {step.row_id}.{said}"))
-
-
-def _holder(who: str) -> str:
-    return f"{who} on {socket.gethostname()}"

@@ -73,14 +73,19 @@ def cell(text: object, *, reveal: bool) -> str:
     if text is None or pd.isna(text):  # type: ignore[call-overload]
         return ""
     shown = str(text) if reveal else display.mask_emails(str(text))
-    return _cut(display.visible(shown))
+    return _harmless(shown)
 
 
 def email(value: object, *, reveal: bool) -> str:
     """Return an e-mail as a cell shows it; empty where there is none."""
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return ""
-    return _cut(display.visible(str(value) if reveal else display.mask_email(str(value)) or ""))
+    return _harmless(str(value) if reveal else display.mask_email(str(value)) or "")
+
+
+def _harmless(text: str) -> str:
+    # The grid's own toolbar exports its cells as they are shown.
+    return str(display.csv_cell(_cut(display.visible(text))))
 
 
 def status(line: Any) -> str:

@@ -5,6 +5,7 @@ import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lib.demo.world import World
@@ -20,6 +21,10 @@ os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+
+# No law is about time. CI looks at the same cases each time: a new one is for whoever can look into it.
+hypothesis.settings.register_profile("pooltable", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("pooltable")
 
 
 @pytest.fixture

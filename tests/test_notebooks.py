@@ -16,6 +16,7 @@ def test_a_notebook_runs_from_top_to_bottom_on_the_demo(path: Path, home: Path) 
     figures = [output for output in shown if "application/vnd.plotly.v1+json" in output.get("data", {})]
     assert figures
     assert all(any(trace.get("x") for trace in _traces(figure)) for figure in figures)
+    assert any("accounts" in output.get("data", {}).get("text/plain", "").partition("Read ")[2] for output in shown)
     assert (home / "snapshots" / "demo").is_dir()
 
 

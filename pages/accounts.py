@@ -9,7 +9,7 @@ from lib.views import lookup
 HEIGHT = 16 * table.ROW_HEIGHT
 
 opened = frame.open_page("Accounts", "Reconciled from the pool, the table and the trigger's log")
-repairs.status(opened.env)
+repairs.status(opened)
 
 chosen, reveal = filters.choose(opened)
 found = lookup.page(opened.snapshot, **chosen.matching, limit=filters.PAGE, offset=chosen.page * filters.PAGE)

@@ -27,10 +27,14 @@ _ICON = Path(__file__).parents[2] / "static" / "icon.svg"
 
 @dataclass(frozen=True)
 class Opened:
-    """What a page works on: the environment and its latest snapshot, repairs confirmed since included."""
+    """What a page works on: the environment and its latest snapshot, repairs confirmed since included.
+
+    ``mark`` is the journal's at that: what is cached of the snapshot is cached under it, for a run may go on meanwhile.
+    """
 
     env: Environment
     snapshot: Snapshot
+    mark: int
 
 
 def navigation() -> st.Page:
@@ -64,9 +68,10 @@ def open_page(title: str, caption: str) -> Opened:
     head = right.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small")
     with _failure_shown():
         env = _environment()
+        mark = env.journal_mark()
         snapshot = _latest(env, head)
         _state_of(env, snapshot)
-        return Opened(env, snapshot)
+        return Opened(env, snapshot, mark)
 
 
 def link(page: str, **parameters: str) -> str:

@@ -22,6 +22,7 @@ class Job:
     run_id: str | None = None
     run: Run | None = None
     error: str | None = None
+    mark: int = 0  # the journal's when it ended
     begun: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -64,7 +65,8 @@ def _work(env: Environment, job: Job, why: str | None, release: int | None) -> N
         job.begun.set()
 
     try:
-        job.run = env.apply(job.plan, why=why, release=release, progress=progress, cancelled=job.cancelled.is_set)
+        run = env.apply(job.plan, why=why, release=release, progress=progress, cancelled=job.cancelled.is_set)
+        job.mark, job.run = env.journal_mark(), run
     except PooltableError as error:
         job.error = str(error)
     finally:

@@ -49,11 +49,15 @@ def undo_button(env: Environment, run_id: str, *, key: str) -> None:
         _preview(env, run_id=run_id)
 
 
-def status(env: Environment) -> None:
+def status(opened: frame.Opened) -> None:
     """Show the run under way, or what came of the last one until it is dismissed; nothing when there is none."""
+    env = opened.env
     job = jobs.current(env)
     if job is None:
         return
+    if job.mark > opened.mark:
+        # It ended while this page was made: what the page would show was true before.
+        st.rerun()
     if not job.ended:
         _progress(env.name, job)
         return

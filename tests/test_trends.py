@@ -150,7 +150,7 @@ def test_figures_stand_beside_those_of_the_period_before() -> None:
 
 
 def test_silent_failures_of_a_period_before_the_log_began_are_not_compared() -> None:
-    world = snapshot([account("a", at(2))], runs=[run("1", "a", at(2))], log_from=iso(at(24 * 20)))
+    world = snapshot([account("a", at(2))], runs=[run("1", "a", at(2))], log_from=iso(at(24 * 40)))
     found = trends.overview(world).figures.silent
     assert (found.value, found.before) == (1, None)
 
@@ -291,6 +291,13 @@ def test_the_members_of_a_bar_are_those_it_counts() -> None:
     bar = over.bar(NOW.replace(hour=0, minute=0))
     assert list(trends.members(world, bar, ["silent_failure"])["account_id"]) == ["today"]
     assert trends.members(world, bar, ["failed"]).empty
+
+
+def test_the_sign_ups_of_a_bar_come_losses_first_if_wanted() -> None:
+    world = snapshot([account("lost", at(5)), account("kept", at(2))], [row("kept", at(2))], [run("1", "lost", at(5))])
+    over = trends.period(world)
+    assert list(trends.members(world, over, trends.OUTCOMES)["account_id"]) == ["kept", "lost"]
+    assert list(trends.members(world, over, trends.OUTCOMES, worst_first=True)["account_id"]) == ["lost", "kept"]
 
 
 def test_history_gives_every_situation_that_ever_occurred_for_each_snapshot_oldest_first() -> None:

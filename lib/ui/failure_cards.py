@@ -131,8 +131,8 @@ def run_facts(run: dict[Any, Any]) -> None:
     """Show one run: its request id to copy, what it said, its facts, and the command that prints its log lines."""
     st.code("no request id" if pd.isna(run["request_id"]) else run["request_id"], language=None)
     said = "" if pd.isna(run["said"]) else str(run["said"])
-    lines = [_words(line, run["kind"]) for line in said.split("\n")]
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    shown = "\n".join(cards.told(line) for line in said.split("\n"))
+    st.code(shown or _words(None, run["kind"]), language=None, wrap_lines=True)
     cards.facts(
         {
             "Started": f"{run['started_at']:%-d %b %Y, %H:%M:%S} UTC",

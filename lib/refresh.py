@@ -115,6 +115,9 @@ def _read_log(aws: Aws, wiring: Wiring, earlier: _Log | None, progress: Progress
         function = wiring.functions[position] if position < len(wiring.functions) else None
         parts.append(_parsed(events, function, group, started_at))
         sources.append(source)
+        if source.complete and source.pages == 0:
+            # A group that does not exist (yet) is no error, but it is no evidence either.
+            log_from = started_at
     invocations = pa.concat_tables(parts)
     if earlier:
         kept = _between(earlier.invocations, _evidence_start(wiring, log_from, started_at), start)

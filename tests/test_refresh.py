@@ -200,6 +200,14 @@ def test_the_second_refresh_reads_only_the_new_part_of_the_log_and_keeps_the_res
     assert causes(second) == {"anna": "silent_failure"}
 
 
+def test_a_log_group_that_does_not_exist_proves_nothing(place):
+    place.accounts = [account("anna")]
+    place.fake.script("FilterLogEvents", error("ResourceNotFoundException", "no such group"))
+    snapshot = place.refresh()
+    assert snapshot.manifest["complete"] is True
+    assert causes(snapshot) == {"anna": "logs_unavailable"}
+
+
 def test_a_log_that_could_not_be_read_leaves_no_gap_behind_it(place):
     first = place.refresh()
     place.fake.script("FilterLogEvents", error("AccessDeniedException", "no"))

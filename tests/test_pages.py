@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from browser_kit import until
 from streamlit.testing.v1 import AppTest
 
 from lib import connect
@@ -28,9 +29,16 @@ def forget() -> None:
     st.cache_data.clear()
 
 
+@pytest.fixture(scope="module")
+def read_once(world: World) -> World:
+    """A world of 300 accounts of which there is a snapshot."""
+    connect("demo").refresh()
+    return world
+
+
 @pytest.fixture(scope="module", params=PAGES)
-def page(request: pytest.FixtureRequest, world: World) -> Iterator[AppTest]:
-    """One page after the other, run once on a world of 300 accounts."""
+def page(request: pytest.FixtureRequest, read_once: World) -> Iterator[AppTest]:
+    """One page after the other, run once on a world that was read."""
     forget()
     app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
     app.switch_page(f"pages/{request.param}.py").run()
@@ -66,8 +74,10 @@ def test_the_embedded_world_is_read_at_the_first_visit(home: Path) -> None:
         forget()
         app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
         assert not app.exception
+        assert "Reading" in words(app)
+        until(lambda: connect("demo").store.history(), "the first read is stored")
+        until(lambda: "just now" in words(app.run()), "the page shows it")
         assert connect("demo").latest().manifest["complete"]
-        assert "just now" in words(app)
     forget()
 
 

@@ -1,11 +1,11 @@
 """The frame of every page: navigation, environment and latest snapshot, the head, and what stands in their way."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -15,7 +15,7 @@ from lib import config, display
 from lib.environment import Environment
 from lib.model import NoSnapshot, PooltableError, now
 from lib.snapshot import Snapshot
-from lib.ui import signing_up
+from lib.ui import reading, signing_up
 from lib.views.trends import span
 
 _RAN = "frame_ran"
@@ -99,12 +99,6 @@ def _opened(name: str) -> Environment:
     return lib.connect(name)
 
 
-@st.cache_resource
-def _reading(name: str) -> threading.Lock:
-    # One refresh of an environment at a time, whoever asked for it: a second one would read the same again.
-    return threading.Lock()
-
-
 def _environment() -> Environment:
     known = config.load()
     named = st.query_params.get(_ENVIRONMENT)
@@ -116,23 +110,25 @@ def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapsh
     with head:
         _badge(env)
         signing_up.control(env)
-        updated = st.empty()
+        updated = st.container()
         asked = st.button("Refresh", icon=":material/refresh:", shortcut="U", key="frame_refresh")
+    read = reading.current(env)
+    # Before the snapshot: a refresh that ends in between makes the page anew.
+    goes_on = read is not None and not read.ended
     try:
         snapshot = env.latest()
     except NoSnapshot:
         snapshot = None
-    if asked or (snapshot is None and env.embedded):
-        _refreshed(env, updated, first=snapshot is None)
-        snapshot = env.latest()
+    if asked or (snapshot is None and env.embedded and read is None):
+        read, goes_on = reading.start(env), True
+    if read is not None and goes_on:
+        with updated:
+            reading.progress(env.name, read)
     if snapshot is None:
-        updated.caption("Never read", width="content")
-        message(
-            "cloud_download",
-            "Nothing was read yet",
-            f"Refresh reads the pool, the table and the trigger's log of {env.name}. It writes nothing.",
-        )
-        st.stop()
+        _without_snapshot(env, read, goes_on=goes_on)
+    if goes_on:
+        return snapshot
+    reading.failure(read)
     at = datetime.fromisoformat(snapshot.manifest["finished_at"])
     words = f"Updated {ago(at)}"
     updated.caption(
@@ -166,22 +162,15 @@ def _switch() -> None:
     st.query_params[_ENVIRONMENT] = st.session_state["frame_environment"]
 
 
-def _refreshed(env: Environment, place: st.delta_generator.DeltaGenerator, *, first: bool) -> None:
-    page_thread = threading.current_thread()
-    counts: dict[str, int] = {}
-
-    def progress(source: str, count: int) -> None:
-        counts[source] = count
-        if threading.current_thread() is page_thread:
-            place.caption("Reading " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-
-    place.caption("Reading…")
-    if first:
+def _without_snapshot(env: Environment, read: reading.Reading | None, *, goes_on: bool) -> NoReturn:
+    if goes_on:
         _skeletons()
-    with _reading(env.name):
-        env.refresh(progress)
-    if first:
-        st.rerun()
+    elif read is not None and read.error:
+        message("cloud_off", "Nothing could be read", read.error)
+    else:
+        said = f"Refresh reads the pool, the table and the trigger's log of {env.name}. It writes nothing."
+        message("cloud_download", "Nothing was read yet", said)
+    st.stop()
 
 
 def _skeletons() -> None:

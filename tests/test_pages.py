@@ -1,8 +1,11 @@
 """Every page, run as Streamlit runs it from dashboard.py, on an embedded world."""
 
 import shutil
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -11,6 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from lib import connect
 from lib.demo.world import World
+from lib.model import AwsError, Progress
+from lib.ui import reading
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -112,4 +117,36 @@ def test_a_source_that_cannot_be_read_is_no_empty_list(home: Path) -> None:
         app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
         assert not app.exception
         assert "nothing can be repaired" in words(app)
+    forget()
+
+
+@dataclass
+class Slow:
+    """An environment whose refresh ends when it is told to, the second one badly."""
+
+    name: str = "slow"
+    asked: int = 0
+    may_end: threading.Event = field(default_factory=threading.Event)
+
+    def refresh(self, progress: Progress) -> None:
+        self.asked += 1
+        progress("accounts", 1200)
+        assert self.may_end.wait(PATIENCE_S)
+        if self.asked > 1:
+            raise AwsError("The pool does not answer.", action="cognito-idp:ListUsers")
+
+
+def test_two_people_who_refresh_share_one_read_and_hear_of_its_failure() -> None:
+    forget()
+    environment: Any = Slow()
+    first = reading.start(environment)
+    until(lambda: first.words == "Reading 1,200 accounts", "it tells how far it is")
+    assert reading.start(environment) is first
+    environment.may_end.set()
+    until(lambda: first.ended, "the first one ends")
+    assert first.error is None
+    second = reading.start(environment)
+    until(lambda: second.ended, "the second one ends")
+    assert (environment.asked, second.error) == (2, "The pool does not answer.")
+    assert reading.current(environment) is second
     forget()

@@ -110,7 +110,7 @@ def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapsh
     with head:
         _badge(env)
         signing_up.control(env)
-        updated = st.container()
+        updated = st.container(width="content")
         asked = st.button("Refresh", icon=":material/refresh:", shortcut="U", key="frame_refresh")
     read = reading.current(env)
     # Before the snapshot: a refresh that ends in between makes the page anew.
@@ -174,12 +174,10 @@ def _without_snapshot(env: Environment, read: reading.Reading | None, *, goes_on
 
 
 def _skeletons() -> None:
-    with st.container(horizontal=True, gap="small"):
-        for _ in range(4):
-            with st.container(border=True, height=140):
-                st.caption("Reading…")
-    with st.container(border=True, height=320):
-        st.caption("The first read of an environment takes the longest.")
+    st.caption("The first read of an environment takes the longest.")
+    for card in st.columns(4, gap="small"):
+        card.skeleton(height=140)
+    st.skeleton(height=320)
 
 
 def _state_of(env: Environment, snapshot: Snapshot) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lib.config import load
-from lib.display import visible
+from lib.display import counted, safe
 from lib.model import CAUSES, SITUATIONS, NotAvailableYet, PooltableError, Refused
-from lib.output import FORMATS, rendered, to_json
+from lib.output import FORMATS, rendered, to_json, write_private
 
 if TYPE_CHECKING:
     from lib.environment import Environment
@@ -25,7 +25,7 @@ class _Shown(click.ClickException):
     """One of our errors as click shows it: its sentence on stderr, its exit code."""
 
     def __init__(self, error: PooltableError) -> None:
-        super().__init__(visible(str(error)))
+        super().__init__(safe(str(error)))
         self.error = error
 
     @property
@@ -55,7 +55,7 @@ def main(debug: bool) -> None:
 
 
 def _one_sentence(kind: type[BaseException], error: BaseException, _trace: Any) -> None:
-    click.echo(f"Error: {kind.__name__}: {visible(str(error))}. This is a fault of Pooltable; see --debug.", err=True)
+    click.echo(f"Error: {kind.__name__}: {safe(str(error))}. This is a fault of Pooltable; see --debug.", err=True)
 
 
 _environment = click.option("--env", "name", metavar="E", help="The environment; needed when there are several.")
@@ -162,7 +162,7 @@ def plan(
     planned.save(output)
     click.echo(planned.text())
     for warning in planned.warnings:
-        click.echo(f"Warning: {visible(warning)}", err=True)
+        click.echo(f"Warning: {safe(warning)}", err=True)
 
 
 @main.command()
@@ -207,9 +207,9 @@ def runs(run_id: str | None, as_json: bool) -> None:
         click.echo(to_json(found))
         return
     for run in found:
-        click.echo(visible("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
+        click.echo(safe("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
         for step in run.get("steps_detail", ()):
-            click.echo(visible(f"  {step}"))
+            click.echo(safe("  {number} {state} {action} {row_id} {message}".format_map(step)))
 
 
 @main.command()
@@ -222,7 +222,7 @@ def wiring(name: str | None, as_json: bool) -> None:
         click.echo(to_json(chain))
     else:
         for link in chain["checks"]:
-            click.echo(visible(f"{link['status']:8} {link['title']} {link['fix'] or ''}".rstrip()))
+            click.echo(safe(f"{link['status']:8} {link['title']} {link['fix'] or ''}".rstrip()))
     sys.exit(0 if all(link["status"] == "ok" for link in chain["checks"]) else 1)
 
 
@@ -332,15 +332,15 @@ def _show(
         matching(snapshot, table, situations=situations, causes=causes, every=every), form, reveal=reveal
     )
     if output:
-        output.write_bytes(content)
+        write_private(output, content)
     else:
         click.echo(content, nl=False)
 
 
 def _say_state(snapshot: "Snapshot") -> None:
     """Warn on stderr about a snapshot that does not show everything, or that looks wrong."""
-    for reason in snapshot.manifest["reasons"]:
-        click.echo(f"Warning: {visible(reason)}", err=True)
+    for reason in (*snapshot.manifest["reasons"], *snapshot.wiring.warnings):
+        click.echo(f"Warning: {safe(reason)}", err=True)
 
 
 def _agreed(planned: "Plan", yes: bool) -> None:
@@ -350,17 +350,17 @@ def _agreed(planned: "Plan", yes: bool) -> None:
     if not sys.stdin.isatty():
         raise Refused("Nothing was written: there is no terminal to ask on. Say --yes to carry the plan out.")
     click.echo(planned.text(), err=True)
-    if not click.confirm(f"Carry out {len(planned.steps)} steps?", err=True):
+    if not click.confirm(f"Carry out {counted(len(planned.steps), 'step')}?", err=True):
         raise Refused("Nothing was written: you said no.")
 
 
 def _told(as_json: bool) -> "Told | None":
-    return None if as_json else lambda line, _settled, _total: click.echo(visible(line))
+    return None if as_json else lambda line, _settled, _total: click.echo(safe(line))
 
 
 def _finish(run: "Run", as_json: bool) -> NoReturn:
     if as_json:
         click.echo(to_json(run.to_json()))
     elif run.message:
-        click.echo(visible(run.message), err=True)
+        click.echo(safe(run.message), err=True)
     sys.exit(run.exit_code)

@@ -45,9 +45,19 @@ def visible(text: str) -> str:
     return "".join(character if _harmless(character) else _escaped(character) for character in text)
 
 
+def safe(text: str) -> str:
+    """Return a message as it may be shown anywhere: e-mails masked, on one line, nothing that misleads."""
+    return visible(mask_emails(text))
+
+
 def csv_cell(value: Any) -> Any:
     """Return a cell that a spreadsheet shows instead of running it (OWASP: CSV injection)."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _harmless(character: str) -> bool:

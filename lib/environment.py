@@ -13,9 +13,9 @@ from lib.aws import discovery, writers
 from lib.aws.discovery import Check
 from lib.aws.rows import rows_of
 from lib.aws.session import Aws
-from lib.config import Config, Settings
+from lib.config import Config, Settings, nearest
 from lib.journal import Journal
-from lib.model import Progress, Wiring
+from lib.model import CAUSES, SITUATIONS, ConfigError, Progress, Wiring
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
@@ -52,7 +52,8 @@ class Environment:
 
         A source that was not read to its end does not raise: ``manifest["complete"]`` is false, and says why.
         """
-        return refresh(self.aws, self.store, self.journal, progress or notebook.progress())
+        with notebook.progress() as shown:
+            return refresh(self.aws, self.store, self.journal, progress or shown)
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot with the repairs confirmed since it began; raise ``NoSnapshot`` without one."""
@@ -81,6 +82,9 @@ class Environment:
         ``ids`` are Usernames, subs or row ids. Accepting a suspicious snapshot is journalled, once for each of them.
         Raises ``Refused`` when the snapshot gives no plan.
         """
+        _refuse_unknown("situation", situations, SITUATIONS)
+        _refuse_unknown("cause", causes, CAUSES)
+        _refuse_unknown("id", ids)
         snapshot = snapshot or self.latest()
         if accept_suspicious and snapshot.manifest["suspicious"]:
             self.accept(snapshot, why)
@@ -190,6 +194,15 @@ class Environment:
         return writers.world(
             self.aws, wiring, self.settings.writer or ("appsync" if wiring.graphql_url else "dynamodb")
         )
+
+
+def _refuse_unknown(kind: str, chosen: Collection[str] | None, known: Collection[str] = ()) -> None:
+    """Raise ``ConfigError`` for a word that would choose nothing: that must not look like nothing to do."""
+    if isinstance(chosen, str):
+        raise ConfigError(f"{kind}s takes a list, such as [{chosen!r}].")
+    for name in chosen or ():
+        if known and name not in known:
+            raise ConfigError(f"There is no {kind} {name!r}.{nearest(name, known)}")
 
 
 def operator() -> str:

@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import os
+import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.display import csv_cell, mask_email, masked, visible
-from lib.model import iso
+from lib.model import ConfigError, iso
 
 FORMATS = ("table", "json", "csv", "parquet")
 _EMAILS = frozenset({"email", "row_email", "email_key"})
@@ -42,7 +45,23 @@ def masked_table(table: pa.Table) -> pa.Table:
 
 def to_json(content: Mapping[str, Any] | list[Any], *, reveal: bool = False) -> str:
     """Return one JSON document, times as text, e-mails masked unless revealed."""
-    return json.dumps(content if reveal else masked(content), default=_plain, ensure_ascii=False, indent=2)
+    return _printable(json.dumps(content if reveal else masked(content), default=_plain, ensure_ascii=False, indent=2))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all; raise ``ConfigError`` where that cannot be."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ConfigError(
+            f"Cannot write {path}: {error.strerror}. Name a file in a folder you may write to."
+        ) from error
 
 
 def _masked_cell(name: str, value: Any) -> Any:
@@ -63,7 +82,14 @@ def _record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(records: list[dict[str, Any]], columns: list[str]) -> str:
-    return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
+    return _printable(json.dumps(records, ensure_ascii=False, indent=1)) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Return JSON with every character that a terminal would obey instead of showing as an escape, the same to read."""
+    if text.isascii():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
 
 
 def _csv(records: list[dict[str, Any]], columns: list[str]) -> str:
@@ -71,7 +97,7 @@ def _csv(records: list[dict[str, Any]], columns: list[str]) -> str:
     writer = csv.writer(text)
     writer.writerow(columns)
     for record in records:
-        writer.writerow([csv_cell(_flat(record[name])) for name in columns])
+        writer.writerow([csv_cell(visible(_flat(record[name]))) for name in columns])
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,23 @@ def test_no_e_mail_leaves_unless_revealed(read, form):
     assert [email for email in emails if email in shown] == []
 
 
+def test_no_e_mail_leaves_with_a_runs_steps_or_an_error(read, tmp_path):
+    file = planned(tmp_path, "--cause", "trigger_timeout")
+    run_id = run("apply", str(file), "--yes").stdout.splitlines()[0].removeprefix("run ")
+    emails = [line["email"] for line in told("accounts", "--format", "json", "--reveal") if line["email"]]
+    shown = run("runs", run_id).output + run("runs", run_id, "--json").output
+    assert [email for email in emails if email in shown] == []
+    assert "anna@mail.test" not in run("runs", "anna@mail.test").output
+
+
+def test_a_file_with_people_in_it_is_its_owners_alone(read, tmp_path):
+    assert run("accounts", "--reveal", "--format", "csv", "-o", str(tmp_path / "a.csv")).exit_code == 0
+    assert (tmp_path / "a.csv").stat().st_mode & 0o077 == 0
+    refused = run("accounts", "-o", str(tmp_path / "nowhere" / "a.csv"))
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: Cannot write")
+
+
 def test_a_table_goes_to_a_file(read, tmp_path):
     file = tmp_path / "out.parquet"
     shown = run("findings", "--format", "parquet", "-o", str(file))
@@ -155,6 +173,7 @@ def test_check_counts_what_it_is_told_to_count(read):
         "by_cause", "worst",
     }  # fmt: skip
     assert run("check").exit_code == 1
+    assert re.match(r"\d+ sign-ups lost in silence, \d+ orphaned accounts, ", judged["worst"])
     assert run("check", "--max", str(judged["findings"])).exit_code == 0
     only = told("check", "--json", "--fail-on", "tombstone")
     assert only["counted"] == judged["by_situation"]["tombstone"]

@@ -82,8 +82,16 @@ def test_a_csv_export_runs_nothing_in_a_spreadsheet():
     assert b"'=HYPERLINK" in rendered(one_account(username='=HYPERLINK("http://x")'), "csv")
 
 
-def test_a_terminal_gets_no_escape_sequence():
-    assert b"\x1b" not in rendered(one_account(username="\x1b[2Jgone"), "table")
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_a_terminal_gets_nothing_that_it_would_obey(form):
+    shown = rendered(one_account(username="\x1b[2Jgone\u202e"), form)
+    assert b"\x1b" not in shown
+    assert "\u202e".encode() not in shown
+
+
+def test_json_reads_back_as_what_it_was():
+    hostile = "\x1b[2J\u202e\U000e0001 é"
+    assert json.loads(rendered(one_account(username=hostile), "json", reveal=True))[0]["username"] == hostile
 
 
 def test_a_json_object_is_masked_at_every_depth():

@@ -111,6 +111,17 @@ def test_a_mix_of_this_machine_and_aws_is_refused_before_anything_is_written(pla
         mixed.apply(plan)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"situations": ["orphan_account"]}, {"causes": ["silent"]}, {"situations": "drift"}, {"ids": "anna"}]
+)
+def test_a_misspelt_choice_is_not_taken_for_nothing_to_do(place, tmp_path, wrong):
+    place.accounts, place.rows = [account("anna"), account("bob")], [row("anna")]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    with pytest.raises(ConfigError):
+        env.plan(**wrong)
+
+
 def test_opening_an_environment_contacts_nothing(place, tmp_path):
     opened(tmp_path, place.fake.url)
     assert place.fake.requests == []

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import secrets
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +19,7 @@ from lib.aws.typed import typed
 from lib.config import Settings
 from lib.display import mask_emails, visible
 from lib.model import SITUATIONS, ConfigError, Refused, iso, now
+from lib.output import write_private
 from lib.repair.row_form import Missing, RowForm, learn
 from lib.repair.step import Step, facts, typed_item, version_of
 
@@ -87,16 +86,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the plan to a file for its owner only, whole or not at all."""
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise ConfigError(f"Cannot write the plan to {path}: {error.strerror}.") from error
+        write_private(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: Path) -> "Plan":

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from lib.display import counted
 from lib.model import SITUATIONS
 from lib.snapshot import Snapshot
+from lib.views.trends import BY_WEIGHT
 
 _SILENT = ("silent_failure", "api_key_expired")
 _ACCEPTED = "accepted"
@@ -51,9 +53,10 @@ def _worst(manifest: Mapping[str, Any], by_situation: Counter[str], by_cause: Co
     if not by_situation:
         return "In sync: every account has its row, and every row its account."
     lost = sum(by_cause[cause] for cause in _SILENT)
-    counts = [f"{count} {SITUATIONS[situation].lower()}" for situation, count in _by_weight(by_situation)]
-    return f"{', '.join(counts)}{f'; {lost} lost in silence' if lost else ''}."
-
-
-def _by_weight(by_situation: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(by_situation.items(), key=lambda pair: (pair[0] != "orphaned_account", -pair[1]))
+    news = [f"{counted(lost, 'sign-up')} lost in silence"] if lost else []
+    news += [
+        counted(by_situation[situation], SITUATIONS[situation].lower())
+        for situation in BY_WEIGHT
+        if by_situation[situation]
+    ]
+    return f"{', '.join(news)}."

@@ -148,7 +148,7 @@ def _records(detail: Detail, *, reveal: bool) -> None:
         },
         hide_index=True,
         row_height=table.ROW_HEIGHT,
-        height=table.ROW_HEIGHT * (len(compared) + 1) + 3,
+        height="content",
         alt="The account's and the row's attributes side by side; ≠ marks those that differ",
     )
 

@@ -154,7 +154,7 @@ def _steps_table(steps: Sequence[Step]) -> None:
         ),
         hide_index=True,
         row_height=34,
-        height=min(34 * (len(steps) + 1) + 3, 34 * 9 + 3),
+        height="content" if len(steps) < 9 else 34 * 9,
         alt="The steps of the plan: what each writes, and the condition under which it does",
     )
     if len(steps) > _SHOWN:

@@ -75,7 +75,7 @@ def detail(env: Environment, run_id: str | None) -> None:
         ),
         hide_index=True,
         row_height=_ROW_HEIGHT,
-        height=min(_ROW_HEIGHT * (len(run["steps_detail"]) + 1) + 3, 320),
+        height="content" if len(run["steps_detail"]) < 9 else _ROW_HEIGHT * 9,
         alt="The steps of this run and what became of each",
     )
 

@@ -40,7 +40,7 @@ def finding_table(found: Found, *, situation: str | None, key: str, reveal: bool
         column_config=_columns(every=situation is None),
         hide_index=True,
         row_height=ROW_HEIGHT,
-        height=min(height, ROW_HEIGHT * (len(keys) + 1) + 2),
+        height="content" if ROW_HEIGHT * (len(keys) + 1) < height else height,
         key=table_key,
         on_select=lambda: _select(key, table_key, keys, situation),
         selection_mode=["multi-row", "single-cell"],

@@ -206,6 +206,8 @@ def runs(run_id: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
         return
+    if not found:
+        click.echo("No run yet: nothing was ever repaired from here.", err=True)
     for run in found:
         click.echo(safe("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
         for step in run.get("steps_detail", ()):

@@ -357,3 +357,14 @@ def test_a_notebook_shows_a_table_in_which_nothing_runs_and_no_address_stands():
     assert "<img" not in hostile
     assert "anna@mail.test" not in hostile
     assert "<table" in hostile
+
+
+def test_a_plan_edited_by_hand_is_refused_as_a_whole(tmp_path):
+    made = plan(world(), settings())
+    made.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == made
+    content = json.loads((tmp_path / "plan.json").read_text())
+    content["steps"][0]["after"]["email"] = {"S": "evil@mail.test"}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(Refused, match="was changed after it was made"):
+        Plan.load(tmp_path / "plan.json")

@@ -2,6 +2,7 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,6 +204,14 @@ def test_a_stall_that_lasts_is_told_first_and_from_its_true_start() -> None:
     shown = trends.overview(world, "24h")
     assert list(shown.stalls["until"].isna()) == [True]
     assert trends.summary(shown, now=NOW).startswith("No row was written since 21 Nov 12:30 UTC: the last 3 sign-ups")
+
+
+def test_a_row_that_a_repair_wrote_does_not_end_a_stall() -> None:
+    accounts, runs = lost_run([6, 5, 4])
+    repaired, written = account("repaired", at(3)), row("repaired", at(1))
+    known = {"kind": "row", "id": "repaired", "first_seen": at(1), "last_seen": at(1), "source": "journal"}
+    world = snapshot([*accounts, repaired], [written], runs, [known])
+    assert pd.isna(_stalls(world)[0]["until"])
 
 
 def _stalls(world: Any) -> list[dict[str, Any]]:

@@ -65,24 +65,27 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as JSON; ``from_json`` gives back an equal one."""
-        content = {"plan": _FORMAT} | asdict(self) | {"at": iso(self.at), "cost": self.cost}
-        return json.dumps(content, indent=1)
+        return json.dumps(self._content() | {"sha256": self.sha256()}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Return the plan that ``to_json`` wrote; raise ``ConfigError`` for anything else."""
+        """Return the plan that ``to_json`` wrote; raise ``ConfigError`` for no plan, ``Refused`` for an edited one."""
         try:
             content = json.loads(text)
             if content.pop("plan") != _FORMAT:
                 raise ConfigError("This plan was written by another version of Pooltable. Plan again.")
             del content["cost"]
+            digest = content.pop("sha256")
             steps = tuple(Step(**step) for step in content.pop("steps"))
             texts = {name: tuple(content.pop(name)) for name in ("warnings", "notes")}
-            return cls(**content | {"at": datetime.fromisoformat(content["at"]), "steps": steps} | texts)
+            plan = cls(**content | {"at": datetime.fromisoformat(content["at"]), "steps": steps} | texts)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(
                 "This is no plan, or not a whole one. Write it again with: python -m lib plan."
             ) from error
+        if plan.sha256() != digest:
+            raise Refused("Nothing was written: the plan was changed after it was made. Plan again.")
+        return plan
 
     def save(self, path: Path) -> None:
         """Write the plan to a file for its owner only, whole or not at all."""
@@ -100,7 +103,10 @@ class Plan:
 
     def sha256(self) -> str:
         """Return the plan's own digest."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return {"plan": _FORMAT} | asdict(self) | {"at": iso(self.at), "cost": self.cost}
 
     def text(self, limit: int | None = None) -> str:
         """Return the plan for a person to read, e-mails masked; at most ``limit`` steps of it."""

@@ -145,13 +145,19 @@ with made as (
 """
 
 
-_STALLS = """, judged as (
+# A row that a repair wrote is no sign that the trigger writes again.
+_STALLS = """, repaired as (
+    select p.account_id from pairs p
+    left join seen s on s.kind = 'row' and s.source = 'journal' and s.id = p.row_id
+    where p.account_id is not null and (s.id is not null or list_contains(p.notes, 'repaired'))
+), judged as (
     select signed_up_at, account_id, sub, outcome,
         lead(signed_up_at) over (order by signed_up_at, account_id) as next_at
     from sign_ups
     where outcome in ('row_written', 'silent_failure', 'failed', 'not_invoked', 'unknown')
         and coalesce(cause, '') not in ('admin_created', 'imported', 'federated', 'row_deleted')
         and coalesce(status, '') not in ('FORCE_CHANGE_PASSWORD', 'RESET_REQUIRED', 'EXTERNAL_PROVIDER')
+        and account_id not in (select account_id from repaired)
 ), numbered as (
     select *, count(*) filter (where outcome = 'row_written') over (order by signed_up_at, account_id) as island
     from judged

@@ -1,6 +1,7 @@
 """The shape of the library: who may import whom, and what loading it costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,9 @@ def test_the_help_of_the_command_line_loads_nothing_heavy():
     script = f"import sys, lib.cli; print([module for module in {heavy} if module in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_what_a_text_links_to_is_there(text):
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / text).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -191,6 +191,8 @@ def undo(run_id: str, yes: bool, why: str | None, as_json: bool) -> None:
     name = _journal_environment(run_id)
     environment = _open(name)
     planned = environment.undo_plan(run_id)
+    for note in planned.notes:
+        click.echo(safe(note), err=True)
     _agreed(planned, yes)
     _finish(environment.apply(planned, why=why, progress=_told(as_json)), as_json)
 

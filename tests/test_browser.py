@@ -115,7 +115,7 @@ def test_another_row_is_never_chosen_when_lines_above_it_vanish(world: World, vi
     accounts = environment.latest().findings["account_id"]
     gone = [name for name in accounts.dropna() if name[:8] in subs[:2]]
     environment.apply(environment.plan(ids=gone))
-    visit.page.get_by_text("Reveal emails").click()
+    visit.page.get_by_text("Reveal e-mails").click()
     until(lambda: visit.grid().column("Sub")[0] == subs[2], "the two lines are gone")
     assert visit.grid().ticked() == [0]
     visit.button("Repair 1…").click()
@@ -150,13 +150,13 @@ def test_what_a_user_wrote_is_shown_as_it_is(world: World, visit: Visit) -> None
     field = visit.page.get_by_role("searchbox", name="Search")
     field.fill("evil")
     field.press("Enter")
-    until(lambda: len(visit.grid().column("Email")) == 1, "the search has found it")
+    until(lambda: len(visit.grid().column("E-mail")) == 1, "the search has found it")
     visit.grid().tick(0)
     visit.page.get_by_test_id("stCode").get_by_text(hostile, exact=True).wait_for()
     assert hostile in visit.grid(1).column("Row")
-    visit.page.get_by_text("Reveal emails").click()
+    visit.page.get_by_text("Reveal e-mails").click()
     until(
-        lambda: visit.grid().column("Email") == ["\\u202eevil@mail.test"], "it is revealed, its direction mark as text"
+        lambda: visit.grid().column("E-mail") == ["\\u202eevil@mail.test"], "it is revealed, its direction mark as text"
     )
     assert "evil" not in visit.page.url
     assert not visit.page.locator("img[src='x'], a[href^='mailto:'], .katex").count()

@@ -198,7 +198,9 @@ def test_a_plan_is_applied_twice_with_the_same_end_and_then_undone(read, tmp_pat
     again = told("apply", str(file), "--yes", "--json")
     assert (again["done"], again["already"], again["state"]) == (0, steps, "done")
 
-    assert run("undo", run_id, "--yes").exit_code == 0
+    undone = run("undo", run_id, "--yes")
+    assert undone.exit_code == 0
+    assert "tombstone" in undone.stderr
     after = told("findings", "--format", "json", "--reveal")
     created = {line["row_id"] for line in after if line["situation"] == "tombstone" and "repaired" in line["notes"]}
     assert len(created) == steps

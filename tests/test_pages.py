@@ -140,7 +140,7 @@ def test_two_people_who_refresh_share_one_read_and_hear_of_its_failure() -> None
     forget()
     environment: Any = Slow()
     first = reading.start(environment)
-    until(lambda: first.words == "Reading 1,200 accounts", "it tells how far it is")
+    until(lambda: first.words == "Reading 1,200 records", "it tells how far it is")
     assert reading.start(environment) is first
     environment.may_end.set()
     until(lambda: first.ended, "the first one ends")

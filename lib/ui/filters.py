@@ -41,14 +41,14 @@ def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
             "Search",
             key="accounts_search",
             icon=":material/search:",
-            placeholder="Email, sub or request id",
+            placeholder="E-mail, sub or request id",
             label_visibility="collapsed",
             type="search",
             width=300,
             on_change=_first_page,
         )
         cause = _cause(lookup.causes(opened.snapshot, situation, search=search))
-        reveal = st.toggle("Reveal emails", key="accounts_reveal", on_change=_revealed, args=(opened,))
+        reveal = st.toggle("Reveal e-mails", key="accounts_reveal", on_change=_revealed, args=(opened,))
         if refusal := st.session_state.pop("accounts_refused", None):
             st.text(refusal)
     return Chosen(situation, cause, search, _page(), counts), reveal

@@ -23,8 +23,8 @@ class Reading:
     @property
     def words(self) -> str:
         """What was read so far."""
-        counts = dict(self.counts)
-        return "Reading " + (", ".join(f"{count:,} {name}" for name, count in counts.items()) or "…")
+        read = sum(dict(self.counts).values())
+        return f"Reading {read:,} records" if read else "Reading…"
 
 
 @dataclass

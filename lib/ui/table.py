@@ -119,7 +119,7 @@ def _columns(*, every: bool) -> dict[str, Any]:
     since = st.column_config.DatetimeColumn(format="distance", timezone="UTC", width=95)
     colours = [charts.SITUATION_COLOURS[situation] for situation in SITUATIONS]
     return {
-        "Email": st.column_config.TextColumn(width=155 if every else 170),
+        "E-mail": st.column_config.TextColumn(width=155 if every else 170),
         "Account's e-mail": st.column_config.TextColumn(width=180),
         "Row's e-mail": st.column_config.TextColumn(width=180),
         "Situation": st.column_config.MultiselectColumn(

@@ -233,9 +233,11 @@ def figures(counted: pd.DataFrame, before: pd.DataFrame, over: Period, reach: da
 
 
 def situations(snapshot: Snapshot) -> pd.DataFrame:
-    """Return `situation`, `count`, `repairable` (those with a suggested action) of everything, worst first."""
+    """Return `situation`, `count`, `repairable` (those that a plan can take today) of everything, worst first."""
     counted = snapshot.sql(
-        "select situation, count(*) as count, count(suggested_action) as repairable from pairs group by situation"
+        "select situation, count(*) as count,"
+        " count(*) filter (where suggested_action in ('create_row', 'update_row')) as repairable"
+        " from pairs group by situation"
     )
     order = [situation for situation in BY_WEIGHT if situation in set(counted["situation"])]
     return counted.set_index("situation").loc[order].reset_index()

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lib.cli import main
+from lib.demo.world import World
 from lib.model import ACCOUNTS, FINDINGS, INVOCATIONS, ROWS
 
 ROOT = Path(__file__).parents[1]
@@ -210,6 +211,35 @@ def test_a_plan_is_applied_twice_with_the_same_end_and_then_undone(read, tmp_pat
     assert listed[0]["state"] == "done"
     assert next(entry for entry in listed if entry["run_id"] == run_id)["why"] == "the key had expired"
     assert told("runs", run_id, "--json")[0]["run_id"] == run_id
+
+
+def test_repairing_the_key_incident_leaves_exactly_the_others_and_changes_nothing_else(tmp_path, monkeypatch):
+    with World(accounts=200, home=tmp_path / "state") as world:
+        monkeypatch.setenv("POOLTABLE_HOME", str(tmp_path / "state"))
+        monkeypatch.chdir(tmp_path)
+        judged = told("check", "--json")
+        before = told("findings", "--format", "json", "--reveal")
+        lost = {line["account_id"] for line in before if line["cause"] == "api_key_expired"}
+        items = scanned(world)
+        assert run("apply", str(planned(tmp_path, "--cause", "api_key_expired")), "--yes").exit_code == 0
+
+        again = told("check", "--json")
+        assert (again["complete"], again["findings"]) == (True, judged["findings"] - len(lost))
+        left = told("findings", "--format", "json", "--reveal")
+        others = [line for line in before if line["account_id"] not in lost]
+        assert [identity(line) for line in left] == [identity(line) for line in others]
+        now_there = scanned(world)
+        assert {key: now_there[key] for key in items} == items
+        assert now_there.keys() - items.keys() == lost
+
+
+def scanned(world: World) -> dict[str, dict]:
+    pages = world.client("dynamodb").get_paginator("scan").paginate(TableName=world.facts.table)
+    return {item["id"]["S"]: item for page in pages for item in page["Items"]}
+
+
+def identity(line: dict) -> tuple:
+    return tuple(str(line[name]) for name in ("situation", "cause", "account_id", "row_id", "email", "row_email"))
 
 
 def test_without_an_answer_nothing_is_written(read, tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from lib.environment import Environment
-from lib.model import PooltableError
+from lib.model import PooltableError, Refused
 from lib.repair import Run
 from lib.repair.plan import Plan
 
@@ -32,29 +32,70 @@ class Job:
         return self.run is not None or self.error is not None
 
 
+@dataclass
+class _Jobs:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    by_name: dict[str, Job] = field(default_factory=dict)
+
+
 @st.cache_resource
-def _jobs() -> dict[str, Job]:
-    return {}
+def _jobs() -> _Jobs:
+    return _Jobs()
 
 
 def current(env: Environment) -> Job | None:
     """Return the run of this environment that goes on, or the last one until it is dismissed."""
-    return _jobs().get(env.name)
+    return _jobs().by_name.get(env.name)
 
 
 def dismiss(env: Environment) -> None:
-    """Show the last run no more; the journal keeps it."""
-    _jobs().pop(env.name, None)
+    """Show the last run no more; the journal keeps it. One that goes on stays."""
+    jobs = _jobs()
+    with jobs.lock:
+        known = jobs.by_name.get(env.name)
+        if known is not None and known.ended:
+            del jobs.by_name[env.name]
 
 
 def start(env: Environment, plan: Plan, *, why: str | None, release: int | None) -> Job:
-    """Carry out a plan in a thread of its own, and return once it has begun, was refused or has ended."""
-    job = Job(plan)
+    """Carry out a plan in a thread of its own, and return once it has begun, was refused or has ended.
+
+    A refused job has an ``error`` and no ``run_id``; it does not take the place of another one.
+    """
+    jobs, job = _jobs(), Job(plan)
+    with jobs.lock:
+        before = jobs.by_name.get(env.name)
+        try:
+            _refuse(env, before)
+        except Refused as refused:
+            job.error = str(refused)
+            return job
+        jobs.by_name[env.name] = job
     threading.Thread(target=_work, args=(env, job, why, release), name=f"run-{env.name}", daemon=True).start()
     job.begun.wait(_BEGIN_S)
-    if job.error is None:
-        _jobs()[env.name] = job
+    if job.error is not None and job.run_id is None:
+        _put_back(env, job, before)
     return job
+
+
+def _refuse(env: Environment, before: Job | None) -> None:
+    # The pages' buttons are disabled too, but a page may have been made before the setting was.
+    reason = env.read_only(without_login=True)
+    if reason:
+        raise Refused(reason)
+    if before is not None and not before.ended:
+        raise Refused(f"Another repair of {env.name} goes on here. Wait until it has ended, or cancel it.")
+
+
+def _put_back(env: Environment, job: Job, before: Job | None) -> None:
+    """Show what was shown before a job that was refused; its own page tells of it."""
+    jobs = _jobs()
+    with jobs.lock:
+        if jobs.by_name.get(env.name) is job:
+            if before is None:
+                del jobs.by_name[env.name]
+            else:
+                jobs.by_name[env.name] = before
 
 
 def _work(env: Environment, job: Job, why: str | None, release: int | None) -> None:

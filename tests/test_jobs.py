@@ -1,0 +1,96 @@
+"""Runs that the pages start: what is refused before anything is asked or written, and what is never lost sight of."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import streamlit as st
+from browser_kit import until
+
+from lib.model import Refused
+from lib.ui import jobs
+
+PATIENCE_S = 30
+PLAN: Any = SimpleNamespace(steps=(), undo_of=None)
+
+
+@dataclass
+class Environment:
+    """An environment whose runs end when they are told to."""
+
+    name: str = "prod"
+    locked: str | None = None
+    refused: str | None = None
+    applied: int = 0
+    may_end: threading.Event = field(default_factory=threading.Event)
+
+    def read_only(self, *, without_login: bool) -> str | None:
+        return self.locked if without_login else None
+
+    def journal_mark(self) -> int:
+        return 1
+
+    def apply(self, _plan: Any, *, progress: Callable[[str, int, int], None], **_rest: Any) -> Any:
+        self.applied += 1
+        if self.refused:
+            raise Refused(self.refused)
+        progress(f"run r{self.applied}", 0, 1)
+        assert self.may_end.wait(PATIENCE_S)
+        return SimpleNamespace(run_id=f"r{self.applied}")
+
+
+@pytest.fixture
+def environment() -> Iterator[Any]:
+    st.cache_resource.clear()
+    made = Environment()
+    yield made
+    made.may_end.set()
+    st.cache_resource.clear()
+
+
+def start(environment: Any) -> jobs.Job:
+    return jobs.start(environment, PLAN, why=None, release=None)
+
+
+def test_an_environment_that_pages_may_not_write_to_is_never_applied_to(environment: Any) -> None:
+    environment.locked = "prod is read-only."
+    job = start(environment)
+    assert (job.error, job.run_id, environment.applied) == ("prod is read-only.", None, 0)
+    assert jobs.current(environment) is None
+
+
+def test_a_job_that_goes_on_is_not_replaced_nor_dismissed(environment: Any) -> None:
+    first = start(environment)
+    second = start(environment)
+    assert "goes on" in str(second.error)
+    assert environment.applied == 1
+    jobs.dismiss(environment)
+    assert jobs.current(environment) is first
+    environment.may_end.set()
+    until(lambda: first.ended, "the first one ends")
+    third = start(environment)
+    assert (third.error, jobs.current(environment)) == (None, third)
+
+
+def test_of_jobs_started_at_once_one_begins(environment: Any) -> None:
+    begun: list[jobs.Job] = []
+    threads = [threading.Thread(target=lambda: begun.append(start(environment))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert environment.applied == 1
+    assert [job for job in begun if job.error is None] == [jobs.current(environment)]
+
+
+def test_a_refused_plan_leaves_the_last_run_in_sight(environment: Any) -> None:
+    environment.may_end.set()
+    first = start(environment)
+    until(lambda: first.ended, "the first one ends")
+    environment.refused = "The pool has changed."
+    refused = start(environment)
+    assert (refused.error, refused.run_id) == ("The pool has changed.", None)
+    assert jobs.current(environment) is first

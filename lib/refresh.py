@@ -13,8 +13,9 @@ from lib import logparse
 from lib.aws import discovery, logs, pool, table
 from lib.aws.session import Aws
 from lib.journal import Journal
-from lib.model import INVOCATIONS, ROWS, AwsError, Progress, Read, Source, Wiring, moment, now
+from lib.model import INVOCATIONS, ROWS, AwsError, Item, Progress, Read, Source, Wiring, moment, now
 from lib.snapshot import Snapshot, Store
+from lib.snapshot.seen import row_ids
 
 # Lambda runs for 900 s at most, and CloudWatch may take an event some minutes late: what began before the last
 # read by more than this was whole in it.
@@ -54,9 +55,20 @@ def refresh(aws: Aws, store: Store, journal: Journal, progress: Progress | None 
 
 
 def _written(journal: Journal, environment: str, wiring: Wiring) -> list[tuple[str, datetime]]:
-    """Return the rows that the journal read back at any time, by id: they were there, whatever became of them."""
+    """Return the rows that the journal read back at any time, by the value that matches them to accounts.
+
+    They were there, whatever became of them; but one that an undo took back never was anybody's.
+    """
+    rows: dict[str, tuple[Item, datetime]] = {}
     everything = journal.verified_since(environment, wiring.pool, wiring.table or "", datetime.fromtimestamp(0, UTC))
-    return [(row_id, at) for row_id, item, at in everything if item]
+    for row_id, item, at in everything:
+        if item:
+            rows[row_id] = (item, at)
+        else:
+            rows.pop(row_id, None)
+    images = table.rows_of(item for item, _ in rows.values())
+    ids = row_ids(images, wiring.correlation).to_pylist()
+    return [(id, at) for id, (_, at) in zip(ids, rows.values(), strict=True) if id is not None]
 
 
 def _read_rows(aws: Aws, wiring: Wiring, accounts: pa.Table, progress: Progress | None) -> Read:

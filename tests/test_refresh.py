@@ -232,3 +232,35 @@ def test_an_account_that_an_earlier_snapshot_had_was_deleted(place):
     place.refresh()
     place.accounts = []
     assert causes(place.refresh()) == {"anna": "account_deleted"}
+
+
+def wrote(place, item, *, undone=False):
+    """A run of ours that created a row, and where ``undone`` the run that took it back."""
+    run = {"environment": "test", "pool": place.settings.user_pool_id, "table": "User", "kind": "apply", "who": "ana"}
+    run |= {"snapshot": "s", "digest": "d", "plan": {}, "plan_digest": "p", "undo_of": None, "why": None}
+    step = {"number": 1, "action": "create_row", "situation": "orphaned_account", "row_id": item["id"]["S"]}
+    for after in [item, None] if undone else [item]:
+        run_id = place.journal.begin(run, [step])
+        place.journal.outcome(run_id, 1, "done", after=after)
+
+
+def test_a_row_that_the_journal_wrote_and_that_is_gone_was_deleted(place):
+    place.accounts = [account("anna")]
+    place.refresh()
+    wrote(place, row("anna"))
+    assert causes(place.refresh()) == {"anna": "row_deleted"}
+
+
+def test_a_row_that_an_undo_took_back_was_not_deleted_by_anybody(place):
+    place.accounts = [account("anna")]
+    place.refresh()
+    wrote(place, row("anna"), undone=True)
+    assert causes(place.refresh()) == {"anna": "not_invoked"}
+
+
+@pytest.mark.parametrize("correlation", ["email", "owner"])
+def test_what_the_journal_wrote_is_known_by_what_matches_it(place, correlation):
+    place.accounts = [account("anna")]
+    place.refresh(correlation=correlation)
+    wrote(place, row("anna") | {"id": {"S": "another-id"}, "owner": {"S": "anna::anna"}})
+    assert causes(place.refresh(correlation=correlation)) == {"anna": "row_deleted"}

@@ -24,12 +24,12 @@ def merge_seen(
 ) -> pa.Table:
     """Return what is known after a read at ``at``: kind ``account`` or ``row``, id, first_seen, last_seen, source.
 
-    ``written`` are rows the journal read back, by row id and time; ``source`` is ``journal`` for what it ever knew,
+    ``written`` are rows the journal read back, by ``id`` and time; ``source`` is ``journal`` for what it ever knew,
     else ``snapshot``.
     """
     parts = [previous if previous is not None else SEEN.empty_table()]
     parts += [_seen("account", ids, at) for ids in _account_ids(accounts, correlation)]
-    parts += [_seen("row", _row_ids(rows, correlation), at)]
+    parts += [_seen("row", row_ids(rows, correlation), at)]
     known = [
         {"kind": "row", "id": row_id, "first_seen": read_at, "last_seen": read_at, "source": "journal"}
         for row_id, read_at in written
@@ -49,7 +49,8 @@ def _account_ids(accounts: pa.Table, correlation: str | None) -> list[pa.Chunked
     return [accounts[{"sub": "sub", "email": "email_key"}.get(correlation or "", "username")]]
 
 
-def _row_ids(rows: pa.Table, correlation: str | None) -> pa.ChunkedArray:
+def row_ids(rows: pa.Table, correlation: str | None) -> pa.ChunkedArray:
+    """Return the value of each row that matches it to an account."""
     return rows[{"owner": "owner", "email": "email_key"}.get(correlation or "", "id")]
 
 

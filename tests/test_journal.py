@@ -126,6 +126,21 @@ def test_steps_are_open_from_their_intent_to_their_outcome(journal):
         assert journal.open_steps("prod", "eu-west-1_a", "User") == []
 
 
+def test_the_steps_on_a_row_are_found_by_its_id_without_reading_the_others(journal):
+    first = journal.begin(RUN, [step(1), step(2)])
+    journal.begin(RUN | {"environment": "staging"}, [step(1)])
+    second = journal.begin(RUN | {"kind": "undo", "undo_of": first, "who": "ben"}, [step(1)])
+    found = journal.steps_on("prod", ["user1", "nobody"])
+    assert [(entry["run_id"], entry["number"], entry["who"], entry["kind"]) for entry in found] == [
+        (second, 1, "ben", "undo"),
+        (first, 1, "ana", "apply"),
+    ]
+    assert found[0]["after"] == ITEM
+    with journal._connected() as connection:
+        query = "EXPLAIN QUERY PLAN SELECT * FROM steps WHERE row_id IN ('a')"
+        assert "ix_steps_row_id" in str(connection.exec_driver_sql(query).all())
+
+
 def test_what_was_verified_comes_in_the_order_of_the_journal_whatever_the_clock_says(journal, monkeypatch):
     run_id = journal.begin(RUN, [step(1), step(2, row_id="b")])
     began = now()

@@ -111,6 +111,19 @@ class Journal:
         with self._connected() as connection:
             return connection.execute(chosen).scalar()
 
+    def released(self, environment: str, plan_digest: str) -> bool:
+        """Return whether this very plan was let pass before, and no undo has taken back what it did."""
+        undo = RUNS.alias()
+        undone = sa.exists().where(undo.c.undo_of == RUNS.c.run_id, undo.c.state != "refused")
+        chosen = sa.select(RUNS.c.run_id).where(
+            RUNS.c.environment == environment,
+            RUNS.c.plan_digest == plan_digest,
+            RUNS.c.state.in_(("done", "partial", "interrupted")),
+            ~undone,
+        )
+        with self._connected() as connection:
+            return connection.execute(chosen).first() is not None
+
     def release(self, run_id: str, who: str, why: str | None) -> None:
         """Start a run that was waiting; ``who`` is the person that released it."""
         values = {"state": "running", "who": who, "why": why, "message": None, "ended_at": None}
@@ -186,6 +199,15 @@ class Journal:
     def steps(self, run_id: str) -> list[dict[str, Any]]:
         """Return the steps of a run in their order, images as DynamoDB items."""
         return self._read(sa.select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.number))
+
+    def steps_on(self, environment: str, row_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Return every step on these rows, newest run first, each with its run's ``who``, ``why`` and ``kind``."""
+        chosen = (
+            sa.select(STEPS, RUNS.c.who, RUNS.c.why, RUNS.c.kind)
+            .join(RUNS, RUNS.c.run_id == STEPS.c.run_id)
+            .where(RUNS.c.environment == environment, STEPS.c.row_id.in_(list(row_ids)))
+        )
+        return self._read(chosen.order_by(RUNS.c.number.desc(), STEPS.c.number))
 
     def open_steps(self, environment: str, pool: str, table: str) -> list[dict[str, Any]]:
         """Return the steps that began and were not settled, oldest first, each with its run's ``plan``."""

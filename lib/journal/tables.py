@@ -59,6 +59,8 @@ STEPS = sa.Table(
     sa.Column("intent_at", sa.String(30)),
     sa.Column("settled_at", sa.String(30)),
     sa.Column("seq", sa.Integer, index=True),
+    # MySQL indexes no text without a length.
+    sa.Index("ix_steps_row_id", "row_id", mysql_length=191),
 )
 EVENTS = sa.Table(
     "events",

@@ -1,6 +1,5 @@
 """One account, opened: its situation and why, what happened to it, both records side by side, who shares its e-mail."""
 
-import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
@@ -13,7 +12,7 @@ from lib import charts, display
 from lib.environment import Environment
 from lib.model import SITUATIONS
 from lib.repair.plan import DEFAULT_SITUATIONS
-from lib.ui import cards, frame, repairs, table
+from lib.ui import cards, frame, repairs, table, twins
 from lib.views import lookup
 from lib.views.lookup import Detail
 from lib.views.timeline import Moment, timeline, told
@@ -157,8 +156,7 @@ def _command_line(env: Environment, line: Mapping[str, Any]) -> None:
     if line["situation"] not in DEFAULT_SITUATIONS:
         return
     with st.expander("Same on the command line", icon=":material/terminal:"):
-        name = shlex.quote(_plain(line["id"], reveal=False))
-        st.code(f"python -m lib plan --env {env.name} --id {name} -o plan.json\npython -m lib apply plan.json", "bash")
+        st.code(twins.repair(env.name, [line["sub"] or line["id"]]), "bash")
 
 
 def _open(key: str) -> None:
@@ -167,19 +165,12 @@ def _open(key: str) -> None:
 
 def _steps_on(env: Environment, line: Mapping[str, Any]) -> list[dict[str, Any]]:
     ids = {line["account_id"], line["sub"], line["row_id"]} - {None}
-    steps = _steps(env.name, env.journal_mark(), env)
-    return [step for name in sorted(ids) for step in steps.get(name, ())]
+    return _steps(env.name, env.journal_mark(), tuple(sorted(ids)), env)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _steps(environment: str, mark: int, _env: Environment) -> dict[str, list[dict[str, Any]]]:
-    """Return the journal's steps by row, each with who ran it and why."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for run in _env.journal.history(_env.name):
-        for step in _env.journal.steps(run["run_id"]):
-            known = {name: step[name] for name in ("run_id", "action", "state", "message", "settled_at", "intent_at")}
-            found.setdefault(step["row_id"], []).append(known | {name: run[name] for name in ("who", "why", "kind")})
-    return found
+@st.cache_data(max_entries=64, show_spinner=False)
+def _steps(environment: str, mark: int, ids: tuple[str, ...], _env: Environment) -> list[dict[str, Any]]:
+    return _env.journal.steps_on(environment, ids)
 
 
 def _words(text: str, *, size: str = "14px", weight: int = 400, quiet: bool = False, aside: str = "") -> None:

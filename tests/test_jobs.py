@@ -10,8 +10,9 @@ import pytest
 import streamlit as st
 from browser_kit import until
 
+from lib.journal import COUNTED
 from lib.model import Refused
-from lib.ui import jobs
+from lib.ui import jobs, repairs
 
 PATIENCE_S = 30
 PLAN: Any = SimpleNamespace(steps=(), undo_of=None)
@@ -94,3 +95,25 @@ def test_a_refused_plan_leaves_the_last_run_in_sight(environment: Any) -> None:
     refused = start(environment)
     assert (refused.error, refused.run_id) == ("The pool has changed.", None)
     assert jobs.current(environment) is first
+
+
+def said(state: str, message: str | None = None, **counts: int) -> str:
+    """What the page says of a run of one step that ended so."""
+    plan: Any = SimpleNamespace(steps=[SimpleNamespace(number=1, action="create_row")], undo_of=None)
+    record = dict.fromkeys(COUNTED, 0) | counts
+    outcomes = [SimpleNamespace(number=1, state=name) for name in counts]
+    run: Any = SimpleNamespace(run_id="r1", state=state, message=message, record=record, outcomes=outcomes)
+    return repairs.said(plan, run)
+
+
+def test_only_what_was_written_and_read_back_is_called_confirmed() -> None:
+    assert said("done", done=1) == "1 row created. Confirmed by reading back, run `r1`."
+    assert said("done", already=1) == "1 already. Run `r1`."
+    assert said("partial", failed=1) == "1 failed. Run `r1`."
+    assert said("partial", done=1, unknown=1) == "1 row created, 1 unknown. Run `r1`."
+    assert said("cancelled") == "Nothing was written. Run `r1`."
+
+
+def test_a_run_broken_off_is_named_and_never_said_to_have_written_nothing() -> None:
+    assert repairs.broken_off(jobs.Job(PLAN, error="Locked.")) == "Nothing was written. Locked."
+    assert repairs.broken_off(jobs.Job(PLAN, run_id="r1", error="Gone.")) == "Run r1 was broken off. Gone."

@@ -9,9 +9,11 @@ import streamlit as st
 
 from lib import display
 from lib.environment import Environment
+from lib.journal import COUNTED
 from lib.model import Item, PooltableError
+from lib.repair import Run
 from lib.repair.plan import Plan, Step
-from lib.ui import frame, jobs
+from lib.ui import frame, jobs, twins
 
 _MANY = 25  # more creates or updates than this are typed, not clicked
 _SHOWN = 100
@@ -63,10 +65,13 @@ def status(opened: frame.Opened) -> None:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         if job.run is None:
-            st.text(display.visible(job.error or ""))
+            st.text(display.safe(broken_off(job)), width="stretch")
         else:
             icon, colour = _STATES[job.run.state]
-            st.markdown(f":{colour}[{icon}] {_said(job)}", width="stretch")
+            with st.container(gap=None):
+                st.markdown(f":{colour}[{icon}] {said(job.plan, job.run)}")
+                if job.run.message:
+                    st.text(display.safe(job.run.message))
             if job.run.record["done"] and not job.plan.undo_of:
                 undo_button(env, job.run.run_id, key="repairs_undo_last")
         if st.button("Dismiss", key="repairs_dismiss"):
@@ -85,14 +90,24 @@ def images(step: Step) -> str:
     if step.before is None or step.after is None:
         return _image(step.after or step.before)
     changes = (f"{name}: {_value(step.before, name)} → {_value(step.after, name)}" for name in step.changes())
-    return display.visible(display.mask_emails(", ".join(changes)))
+    return display.safe(", ".join(changes))
+
+
+def _so_far(job: jobs.Job) -> str:
+    return f"{job.settled} of {len(job.plan.steps)} steps · run {job.run_id}" if job.run_id else "Beginning"
+
+
+def broken_off(job: jobs.Job) -> str:
+    """Return why a job has no run: one that had begun may have written, one that had not has not."""
+    begun = f"Run {job.run_id} was broken off. " if job.run_id else "Nothing was written. "
+    return begun + (job.error or "")
 
 
 @st.fragment(run_every=0.5)
 def _progress(_environment: str, job: jobs.Job) -> None:
     total = len(job.plan.steps)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.progress(job.settled / total if total else 0.0, text=f"{job.settled} of {total} steps · run {job.run_id}")
+        st.progress(job.settled / total if total else 0.0, text=_so_far(job))
         if st.button("Cancel", disabled=job.cancelled.is_set(), key="repairs_cancel"):
             job.cancelled.set()
     if job.ended:
@@ -105,25 +120,25 @@ def _preview(env: Environment, *, ids: list[str] | None = None, run_id: str | No
     except PooltableError as error:
         _refusal(str(error))
         return
-    _confirm(env, plan, ids or [])
+    _confirm(env, plan)
 
 
 @st.dialog("Nothing can be repaired now", icon=":material/block:")
 def _refusal(reason: str) -> None:
-    st.text(display.visible(reason))
+    st.text(display.safe(reason))
 
 
 @st.dialog("Preview", width="large", icon=":material/build:")
-def _confirm(env: Environment, plan: Plan, ids: list[str]) -> None:
+def _confirm(env: Environment, plan: Plan) -> None:
     """Show what a plan would write and under which condition; carry it out when it is confirmed."""
     steps = plan.steps
     st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_WRITERS[plan.writer]}. Nothing else changes.")
     for sentence in (*plan.warnings, *plan.notes):
-        st.caption(display.visible(display.mask_emails(sentence)).replace("@", "@\u200b"))
+        st.caption(display.safe(sentence).replace("@", "@\u200b"))
     if not steps:
         return
     _steps_table(steps)
-    _twins(plan, ids)
+    _twins(plan)
     why = st.text_input("Why (kept in the journal)", key="repairs_why", placeholder="Optional")
     typed = _typed(plan)
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -135,8 +150,8 @@ def _confirm(env: Environment, plan: Plan, ids: list[str]) -> None:
             job = jobs.start(env, plan, why=why or None, release=len(steps) if plan.over_threshold else None)
         if job.error is None:
             st.rerun()
-        st.markdown(":red[:material/error:] **Nothing was written.**")
-        st.text(display.visible(job.error))
+        st.markdown(":red[:material/error:] **The repair did not go through.**")
+        st.text(display.safe(broken_off(job)))
 
 
 _WRITERS = {"appsync": "the app's AppSync API", "dynamodb": "DynamoDB directly"}
@@ -161,16 +176,10 @@ def _steps_table(steps: Sequence[Step]) -> None:
         st.caption(f"and {len(steps) - _SHOWN} more")
 
 
-def _twins(plan: Plan, ids: list[str]) -> None:
+def _twins(plan: Plan) -> None:
     with st.expander("Same on the command line", icon=":material/terminal:"):
-        if plan.undo_of:
-            st.code(f"python -m lib undo {plan.undo_of}", language="bash")
-        else:
-            chosen = " ".join(f"--id {display.mask_emails(key)}" for key in ids[:5]) + (" …" if len(ids) > 5 else "")
-            st.code(
-                f"python -m lib plan --env {plan.environment} {chosen} -o plan.json\npython -m lib apply plan.json",
-                language="bash",
-            )
+        named = (step.sub or step.row_id for step in plan.steps)
+        st.code(twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named), language="bash")
         st.caption("The first step as an AWS CLI command, e-mails masked:")
         st.code(display.mask_emails(plan.aws_cli(plan.steps[0])), language="bash", wrap_lines=True)
 
@@ -190,16 +199,14 @@ def _label(steps: Sequence[Step]) -> str:
     return f"{verb} {len(steps)} row{'' if len(steps) == 1 else 's'}"
 
 
-def _said(job: jobs.Job) -> str:
-    assert job.run is not None
-    steps = {step.number: step.action for step in job.plan.steps}
-    done = Counter(steps[outcome.number] for outcome in job.run.outcomes if outcome.state == "done")
+def said(plan: Plan, run: Run) -> str:
+    """Return what came of a run in one sentence; only what was written and read back is called confirmed."""
+    record, steps = run.record, {step.number: step.action for step in plan.steps}
+    done = Counter(steps[outcome.number] for outcome in run.outcomes if outcome.state == "done")
     counts = [f"{count} {_rows(count)} {_DONE[action]}" for action, count in done.items()]
-    counts += [f"{job.run.record[state]} {state}" for state in _LEFT if job.run.record[state]]
-    return f"{', '.join(counts) or 'Nothing was written'}. Confirmed by reading back, run `{job.run.run_id}`."
-
-
-_LEFT = ("already", "refused", "failed", "unknown")
+    counts += [f"{record[state]} {state}" for state in COUNTED if state != "done" and record[state]]
+    confirmed = "Confirmed by reading back, run" if record["done"] and not record["unknown"] else "Run"
+    return f"{', '.join(counts) or 'Nothing was written'}. {confirmed} `{run.run_id}`."
 
 
 def _rows(count: int) -> str:
@@ -208,7 +215,7 @@ def _rows(count: int) -> str:
 
 def _image(item: Item | None) -> str:
     shown = {name: next(iter(value.values())) for name, value in (item or {}).items() if not name.startswith("_")}
-    return display.visible(display.mask_emails(json.dumps(shown, ensure_ascii=False)))
+    return display.safe(json.dumps(shown, ensure_ascii=False))
 
 
 def _value(item: Item, name: str) -> str:

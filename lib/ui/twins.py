@@ -1,0 +1,23 @@
+"""What a page does, as commands to be copied: every word quoted for a POSIX shell, no e-mail in full."""
+
+import shlex
+from collections.abc import Iterable
+
+from lib import display
+
+_NAMED = 5  # more ids than these make a line that nobody reads
+
+
+def repair(environment: str, ids: Iterable[str]) -> str:
+    """Return the commands that plan and apply a repair of these ids: subs where there are any, each named once."""
+    known = list(dict.fromkeys(ids))
+    words = ["python", "-m", "lib", "plan", "--env", environment]
+    for name in known[:_NAMED]:
+        words += ["--id", display.safe(name)]
+    planned = f"{shlex.join([*words, '-o', 'plan.json'])}\npython -m lib apply plan.json"
+    return planned + (f"\n# and {len(known) - _NAMED} more ids" if len(known) > _NAMED else "")
+
+
+def undo(run_id: str) -> str:
+    """Return the command that undoes a run."""
+    return shlex.join(["python", "-m", "lib", "undo", run_id])

@@ -120,6 +120,24 @@ def test_a_source_that_cannot_be_read_is_no_empty_list(home: Path) -> None:
     forget()
 
 
+def shown_world() -> None:
+    import streamlit as st
+
+    from lib.ui import frame
+
+    st.text(frame.environment().settings.endpoint_url)
+
+
+def test_the_pages_follow_the_embedded_world_to_its_successor(home: Path) -> None:
+    forget()
+    app = AppTest.from_function(shown_world, default_timeout=PATIENCE_S)
+    for _ in range(2):
+        with World(accounts=40, home=home) as world:
+            assert [text.value for text in app.run().text] == [world.facts.url]
+            assert not app.exception
+    forget()
+
+
 @dataclass
 class Slow:
     """An environment whose refresh ends when it is told to, the second one badly."""

@@ -48,12 +48,6 @@ def range_choice(key: str = "range", default: str = "30d") -> str:
     return chosen
 
 
-def with_environment(**parameters: str) -> dict[str, str]:
-    """Return the query parameters of a link to another page, the chosen environment among them."""
-    chosen = st.query_params.get("env")
-    return parameters | ({"env": chosen} if chosen else {})
-
-
 def badge(situation: str) -> str:
     """Return the Markdown of a situation's badge."""
     colour = charts.SITUATION_COLOURS[situation]
@@ -116,7 +110,7 @@ def situation_card(shown: trends.Overview) -> None:
                     label=badge(line["situation"]),
                     icon=":material/chevron_right:",
                     icon_position="right",
-                    query_params=with_environment(situation=line["situation"]),
+                    query_params=frame.with_environment(situation=line["situation"]),
                 )
                 st.markdown(f"{line['count']:,}", width=64, text_alignment="right")
     found = shown.situations[~shown.situations["situation"].isin(HEALTHY)]
@@ -128,7 +122,7 @@ def situation_card(shown: trends.Overview) -> None:
     if st.button(
         "Review and repair", type="primary", icon=":material/arrow_forward:", icon_position="right", width="stretch"
     ):
-        st.switch_page("pages/accounts.py", query_params=with_environment(situation=found["situation"].iloc[0]))
+        st.switch_page("pages/accounts.py", query_params=frame.with_environment(situation=found["situation"].iloc[0]))
 
 
 def outcome_chart(shown: trends.Overview) -> None:
@@ -168,7 +162,9 @@ def _stalls(shown: trends.Overview) -> None:
                 width="content",
             )
             st.page_link(
-                "pages/accounts.py", label="First account lost", query_params=with_environment(account=line["sub"])
+                "pages/accounts.py",
+                label="First account lost",
+                query_params=frame.with_environment(account=line["sub"]),
             )
     if len(shown.stalls) > len(worst):
         more = len(shown.stalls) - len(worst)
@@ -381,9 +377,9 @@ def log_was_read(opened: frame.Opened) -> bool:
     arrow = ":material/arrow_forward:"
     with st.container(border=True):
         st.subheader("The trigger's log was not read", anchor=False)
-        st.text(display.visible(display.mask_emails(source["why_not"] or "No log group is known.")))
+        st.text(display.safe(source["why_not"] or "No log group is known."))
         st.caption("Situations are shown all the same; causes and failures need the log.")
-        st.page_link("pages/wiring.py", label="See what is missing", icon=arrow, query_params=with_environment())
+        st.page_link("pages/wiring.py", label="See what is missing", icon=arrow, query_params=frame.with_environment())
     return False
 
 

@@ -12,6 +12,8 @@ import streamlit as st
 
 import lib
 from lib import config, display
+from lib.demo import running
+from lib.demo.world import attach
 from lib.environment import Environment
 from lib.model import NoSnapshot, PooltableError, now
 from lib.snapshot import Snapshot
@@ -67,7 +69,7 @@ def open_page(title: str, caption: str) -> Opened:
         st.caption(caption)
     head = right.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small")
     with _failure_shown():
-        env = _environment()
+        env = environment()
         mark = env.journal_mark()
         snapshot = _latest(env, head)
         _state_of(env, snapshot)
@@ -76,9 +78,14 @@ def open_page(title: str, caption: str) -> Opened:
 
 def link(page: str, **parameters: str) -> str:
     """Return the link to a page in a given state; never put an e-mail into it."""
-    chosen = st.query_params.get(_ENVIRONMENT)
-    known = parameters | ({_ENVIRONMENT: chosen} if chosen else {})
+    known = with_environment(**parameters)
     return f"/{page}?{urlencode(known)}" if known else f"/{page}"
+
+
+def with_environment(**parameters: str) -> dict[str, str]:
+    """Return the query parameters of a link to another page, the chosen environment among them."""
+    chosen = st.query_params.get(_ENVIRONMENT)
+    return parameters | ({_ENVIRONMENT: chosen} if chosen else {})
 
 
 def ago(moment: datetime) -> str:
@@ -91,19 +98,31 @@ def message(icon: str, title: str, text: str) -> None:
     """Show a state in the middle of the page: what it is, and what to do."""
     with st.container(horizontal_alignment="center", vertical_alignment="center", height=320, border=True):
         st.subheader(f":material/{icon}: {title}", anchor=False, width="content")
-        st.text(display.visible(display.mask_emails(text)), width="content")
+        st.text(display.safe(text), width="content")
 
 
 @st.cache_resource(show_spinner="Opening the environment")
-def _opened(name: str) -> Environment:
+def _opened(name: str, world: str | None) -> Environment:
+    # The world is part of the key: of another one there is another environment.
     return lib.connect(name)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment that the URL names, else the first one configured; of the demo, the world of now."""
     known = config.load()
     named = st.query_params.get(_ENVIRONMENT)
     configured = [name for name in known.environments if name != config.DEMO]
-    return _opened(known.settings(named or (configured[0] if configured else None)).name)
+    name = known.settings(named or (configured[0] if configured else None)).name
+    return _opened(name, _world(known.home) if name == config.DEMO else None)
+
+
+def _world(home: Path) -> str:
+    """Return which embedded world there is; start one where the last one has ended, and the pages lead nowhere."""
+    facts = running.living(home)
+    if facts is None:
+        with st.spinner("Opening the environment"):
+            facts = attach(home)
+    return f"{facts.url} {facts.pid} {facts.started_at}"
 
 
 def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapshot:
@@ -189,7 +208,7 @@ def _state_of(env: Environment, snapshot: Snapshot) -> None:
             icon=":material/cloud_off:",
         )
         for reason in manifest["reasons"]:
-            st.text(display.visible(reason))
+            st.text(display.safe(reason))
     elif manifest["suspicious"] and not env.accepted(snapshot):
         _suspicion(env, snapshot)
 
@@ -199,7 +218,7 @@ def _suspicion(env: Environment, snapshot: Snapshot) -> None:
         with st.container(gap=None):
             st.markdown(":orange[:material/warning:] **This read looks wrong, so nothing is repaired on it.**")
             for reason in snapshot.manifest["reasons"]:
-                st.text(display.visible(reason))
+                st.text(display.safe(reason))
         with st.popover("Accept…"):
             why = st.text_input("Why is it right?", key="frame_why")
             if st.button("Accept this read", disabled=not why, key="frame_accept"):

@@ -7,16 +7,17 @@ import streamlit as st
 
 from lib import display, output
 from lib.environment import Environment
+from lib.journal import COUNTED
 from lib.ui import repairs
 
-_COUNTS = ("done", "already", "refused", "failed", "unknown")
+_KINDS = {"apply": "Repair", "undo": "Undo"}
 _ROW_HEIGHT = 34
 _HEIGHT = 560
 
 
 def table(env: Environment) -> str | None:
     """Show the runs of an environment, newest first, and return the chosen one's id."""
-    runs = env.runs()
+    runs = env.journal.history(env.name)
     if not runs:
         with st.container(border=True, height=_HEIGHT, horizontal_alignment="center", vertical_alignment="center"):
             st.subheader(":material/build: Nothing was repaired yet", anchor=False, width="content")
@@ -36,7 +37,7 @@ def table(env: Environment) -> str | None:
         selection_mode="single-row",
         # Positions are what a selection is kept by, so a new run must make a new table.
         key=f"repairs_runs_{len(ids)}",
-        alt="Runs, newest first: state, when, by whom, why, and how many steps",
+        alt="Runs, newest first: kind, state, when, by whom, why, and how many steps",
     )
     rows: list[int] = chosen.selection.rows
     return str(ids[rows[0] if rows else 0])
@@ -48,13 +49,15 @@ def detail(env: Environment, run_id: str | None) -> None:
         st.caption("A run's steps appear here.")
         return
     [run] = env.runs(run_id)
+    [told] = env.journal.history(env.name, run_id)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader("Run", anchor=False)
+        st.subheader(_KINDS[told["kind"]], anchor=False)
         repairs.state_badge(run["state"])
     st.code(run_id, language=None)
-    st.text(_facts(run))
+    st.text(_facts(told))
     with st.container(horizontal=True):
-        if run["done"]:
+        # An undo is undone by a new repair: its rows are findings again.
+        if run["done"] and told["kind"] != "undo":
             repairs.undo_button(env, run_id, key=f"repairs_undo_{run_id}")
         st.download_button(
             "Export",
@@ -69,8 +72,8 @@ def detail(env: Environment, run_id: str | None) -> None:
             {
                 "Outcome": [step["state"] for step in run["steps_detail"]],
                 "Action": [step["action"].replace("_", " ") for step in run["steps_detail"]],
-                "Row": [display.mask_emails(step["row_id"]) for step in run["steps_detail"]],
-                "Said": [display.visible(display.mask_emails(step["message"] or "")) for step in run["steps_detail"]],
+                "Row": [display.safe(step["row_id"]) for step in run["steps_detail"]],
+                "Said": [display.safe(step["message"] or "") for step in run["steps_detail"]],
             }
         ),
         hide_index=True,
@@ -83,16 +86,18 @@ def detail(env: Environment, run_id: str | None) -> None:
 def _shown(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "Kind": [_KINDS[run["kind"]] for run in runs],
             "State": [run["state"] for run in runs],
             "Started": pd.to_datetime([run["started_at"] for run in runs]),
-            "Who": [display.visible(run["who"]) for run in runs],
-            "Why": [display.visible(display.mask_emails(run["why"] or "")) for run in runs],
+            "Who": [display.safe(run["who"]) for run in runs],
+            "Why": [display.safe(run["why"] or "") for run in runs],
             "Steps": [run["steps"] for run in runs],
-            "Outcome": [", ".join(f"{run[state]} {state}" for state in _COUNTS if run[state]) for run in runs],
+            "Outcome": [", ".join(f"{run[state]} {state}" for state in COUNTED if run[state]) for run in runs],
         }
     )
 
 
 def _facts(run: dict[str, Any]) -> str:
     said = f"{run['who']}, {run['started_at']} to {run['ended_at'] or 'now'}"
-    return display.visible(display.mask_emails(f"{said}. {run['why'] or 'No reason given.'}"))
+    of = f" Undo of run {run['undo_of']}." if run["undo_of"] else ""
+    return display.safe(f"{said}.{of} {run['why'] or 'No reason given.'}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from lib import display
 from lib.environment import operator
 from lib.model import CAUSES, SITUATIONS, JournalError
 from lib.ui import frame
@@ -50,7 +51,7 @@ def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
         cause = _cause(lookup.causes(opened.snapshot, situation, search=search))
         reveal = st.toggle("Reveal e-mails", key="accounts_reveal", on_change=_revealed, args=(opened,))
         if refusal := st.session_state.pop("accounts_refused", None):
-            st.text(refusal)
+            st.text(display.safe(refusal))
     return Chosen(situation, cause, search, _page(), counts), reveal
 
 

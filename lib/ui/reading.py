@@ -67,7 +67,7 @@ def failure(reading: Reading | None) -> None:
     if reading is not None and reading.error:
         with st.container(border=True, gap=None):
             st.markdown(":red[:material/error:] **The refresh failed; the last snapshot is shown.**")
-            st.text(display.visible(display.mask_emails(reading.error)))
+            st.text(display.safe(reading.error))
 
 
 def _read(env: Environment, reading: Reading) -> None:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from lib import display
 from lib.demo import sign_up
 from lib.environment import Environment
 from lib.model import PooltableError
@@ -35,7 +36,7 @@ def _sign_up(env: Environment, failure: sign_up.Failure | None) -> None:
         try:
             done = sign_up.sign_up(env.settings, fail=failure)
         except PooltableError as error:
-            st.text(str(error))
+            st.text(display.safe(str(error)))
             return
-    st.text(f"{done.email} {_SAID[done.outcome]}")
+    st.text(f"{display.mask_email(done.email)} {_SAID[done.outcome]}")
     st.caption("Refresh to see it: in flight for its first 15 minutes, since the row may still come.")

@@ -119,6 +119,7 @@ class Environment:
             self.journal,
             who=who or operator(),
             settings=self.settings,
+            records=self._records(plan),
             why=why,
             release=release,
             read_only=bool(self.settings.read_only),
@@ -175,6 +176,12 @@ class Environment:
     def journal_mark(self) -> int:
         """Return a number that changes with every outcome in the journal."""
         return self.journal.mark()
+
+    def _records(self, plan: Plan) -> int | None:
+        """Return how many records the stored snapshot of a plan has, None where it is gone or is another one."""
+        of_plan = (each for each in self.store.newest_first() if each.stamp == plan.snapshot)
+        found = next((each for each in of_plan if each.manifest["digest"] == plan.digest), None)
+        return planning.records(found) if found else None
 
     def _overlaid(self, snapshot: Snapshot) -> Snapshot:
         changed, confirmed_at = {}, {}

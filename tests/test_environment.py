@@ -1,11 +1,13 @@
 """An opened environment: who may write, what a person accepted, and what the journal adds to the latest snapshot."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aws_kit import scripted_aws, settings
 from test_refresh import Place, account, row
 
+from lib import charts, connect
 from lib.config import Config
 from lib.environment import Environment
 from lib.model import ConfigError, Refused
@@ -125,3 +127,44 @@ def test_a_misspelt_choice_is_not_taken_for_nothing_to_do(place, tmp_path, wrong
 def test_opening_an_environment_contacts_nothing(place, tmp_path):
     opened(tmp_path, place.fake.url)
     assert place.fake.requests == []
+
+
+def test_a_plan_whose_snapshot_was_replaced_is_refused(place, tmp_path):
+    place.accounts, place.rows = [account("anna"), account("bob")], [row("anna")]
+    env = opened(tmp_path, place.fake.url)
+    env.refresh()
+    plan = env.plan()
+    for other in (replace(plan, digest="another"), replace(plan, snapshot="20200101T000000Z")):
+        with pytest.raises(Refused, match="snapshot that the plan was made on is gone"):
+            env.apply(other)
+    assert place.fake.asked("PutItem") == []
+
+
+def test_an_edited_threshold_is_reckoned_from_the_stored_snapshot(place, tmp_path):
+    names = [f"person-{number}" for number in range(40)]
+    place.accounts, place.rows = [account(name) for name in names], [row(name) for name in names[:20]]
+    env = opened(tmp_path, place.fake.url, max_repair_percent=10)
+    env.refresh()
+    plan = env.plan()
+    assert plan.over_threshold
+    with pytest.raises(Refused, match="20 steps are over the threshold"):
+        env.apply(replace(plan, over_threshold=False))
+    assert place.fake.asked("PutItem") == []
+
+
+def test_the_lines_of_a_notebook_find_a_lost_sign_up_repair_it_and_take_it_back(world):
+    env = connect("demo")
+    snap = env.refresh()
+    lost = snap.findings.query("situation == 'orphaned_account' and cause != 'row_deleted'")
+    counted = snap.sql("select situation, count(*) as n from findings group by 1")
+    assert counted["n"].sum() == len(snap.findings)
+    plan = env.plan(snap, situations=["orphaned_account"])
+    assert len(plan.steps) == len(lost) > 0
+    assert f"{len(plan.steps)} steps" in repr(plan)
+    run = env.apply(plan, why="backfill after the key expired", release=len(plan.steps))
+    assert (run.state, run.record["done"]) == ("done", len(plan.steps))
+    assert env.plan(situations=["orphaned_account"]).steps == ()
+    undone = env.undo(run)
+    assert (undone.state, undone.record["done"]) == ("done", len(plan.steps))
+    assert len(env.refresh().findings) == len(snap.findings)
+    assert any(trace.x is not None for trace in charts.sign_ups(snap).data)

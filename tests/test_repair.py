@@ -49,11 +49,13 @@ def journal(tmp_path):
 
 
 def apply(town, journal, plan, **options):
+    options = {"records": 100} | options
     return repair.apply(plan, town.world, journal, who="ana", settings=town.settings, **options)
 
 
 def undo(town, journal, run, **options):
-    return repair.undo(run.run_id, town.world, journal, who="ana", settings=town.settings, **options)
+    repair.settle(town.world, journal, "test", who="ana", resend=False)
+    return apply(town, journal, repair.undo_plan(journal, run.run_id), records=None, **options)
 
 
 def states(run):
@@ -143,6 +145,7 @@ def test_the_preview_of_an_undo_says_what_it_leaves(either, journal):
     assert preview.cost == {"admin_get_user": 0, "writes": 2}
     leaves = town.settings.writer == "appsync" and town.versioned
     assert any("tombstone" in note for note in preview.notes) is leaves
+    assert any("row_deleted" in note for note in preview.notes) is not leaves
 
 
 def test_a_row_that_was_touched_since_is_not_undone(either, journal):
@@ -340,6 +343,23 @@ def test_expired_credentials_stop_a_run_which_then_goes_on_where_it_stopped(eith
     assert len(town.gate.done) == 3
 
 
+def test_a_row_that_is_back_right_after_its_undo_is_not_passed_over_in_silence(services, journal):
+    town = services.town(writer="dynamodb", versioned=False)
+    town.account("lost")
+    run = apply(town, journal, town.plan())
+    delete = town.world.delete
+
+    def app_writes(before):
+        answer = delete(before)
+        town.row("lost")
+        return answer
+
+    town.world.delete = app_writes
+    [outcome] = undo(town, journal, run).outcomes
+    assert (outcome.state, outcome.after) == ("done", None)
+    assert "changed again by somebody else right after" in outcome.message
+
+
 def test_expired_credentials_at_the_write_itself_leave_the_step_planned(services, journal):
     town = services.town(writer="dynamodb", versioned=False)
     town.account("lost")
@@ -454,6 +474,31 @@ def test_one_over_a_threshold_waits_for_the_exact_count_and_then_goes_on_as_the_
     assert (run.run_id, run.state) == (waiting["run_id"], "done")
     assert set(small.rows()) == {"lost", "lost2"}
     assert undo(small, journal, run).state == "done"
+
+
+def test_a_threshold_is_reckoned_at_apply_whatever_the_plan_says(small, journal):
+    for number in range(11):
+        small.account(f"more{number}")
+    small.settings = replace(small.settings, max_repair_percent=50)
+    plan = replace(small.plan(), over_threshold=False)
+    refused(small, journal, plan, "12 steps are over the threshold", records=23)
+    assert apply(small, journal, plan, records=24).state == "done"
+
+
+def test_a_plan_whose_snapshot_is_gone_is_refused(small, journal):
+    assert refused(small, journal, small.plan(), "snapshot .* is gone", records=None)["state"] == "refused"
+
+
+def test_a_released_plan_again_does_not_wait_again_unless_it_was_undone(small, journal):
+    small.settings = replace(small.settings, max_repairs=0)
+    plan = small.plan()
+    run = apply(small, journal, plan, release=1)
+    again = apply(small, journal, plan)
+    assert (again.state, again.exit_code, states(again)) == ("done", 0, ["already"])
+    assert [entry["state"] for entry in journal.runs()] == ["done", "done"]
+    undo(small, journal, run)
+    undo(small, journal, again)
+    refused(small, journal, plan, "over the threshold")
 
 
 def test_fifty_times_the_threshold_applies_nothing(small, journal):
@@ -574,7 +619,7 @@ def dying(*images):
 
 setattr(world, verb, dying)
 plan = Plan.load(Path(order["plan"]))
-repair.apply(plan, world, Journal(order["journal"]), who="doomed", settings=aws.settings)
+repair.apply(plan, world, Journal(order["journal"]), who="doomed", settings=aws.settings, records=2)
 """
 
 
@@ -609,7 +654,7 @@ def test_a_killed_run_loses_nothing_and_writes_nothing_twice(either, tmp_path, d
     assert len(town.gate.done) == 2
     assert town.plan().steps == ()
     for record in journal.runs():
-        assert repair.undo(record["run_id"], town.world, journal, who="ana", settings=town.settings).state == "done"
+        assert apply(town, journal, repair.undo_plan(journal, record["run_id"])).state == "done"
     assert application(town.rows()) == application(before)
     journal.close()
 
@@ -662,6 +707,12 @@ def test_a_plan_leaves_nothing_of_what_it_planned_and_its_undo_restores_everythi
     assert undo(town, journal, run).state == "done"
     assert application(town.rows()) == application(before)
     journal.close()
+
+
+def test_an_undo_does_not_come_from_a_file(small, tmp_path):
+    replace(small.plan(), undo_of="20260101T000000-aaaaaaaa").save(tmp_path / "plan.json")
+    with pytest.raises(Refused, match="from the journal"):
+        Plan.load(tmp_path / "plan.json")
 
 
 def test_a_plan_from_a_file_is_the_plan_that_is_applied(small, journal, tmp_path):

@@ -12,7 +12,7 @@ from lib.display import mask_emails, visible
 from lib.journal import COUNTED, Journal
 from lib.model import AwsError, Refused, iso, now
 from lib.repair.carry_out import Outcome
-from lib.repair.plan import Plan
+from lib.repair.plan import Plan, threshold
 from lib.repair.step import Step
 from lib.repair.worker import Worker, recorded
 
@@ -54,6 +54,7 @@ def apply(
     *,
     who: str,
     settings: Settings,
+    records: int | None,
     why: str | None = None,
     release: int | None = None,
     read_only: bool = False,
@@ -62,16 +63,20 @@ def apply(
 ) -> Run:
     """Carry out a plan, one conditional write per step, and return the run.
 
-    ``release`` is the number of steps, typed by the person who lets a plan over its threshold pass. Open steps of
-    earlier runs are settled first. Raises ``Refused``, with the run on record, where the plan is refused as a whole
-    or somebody else is repairing; ``JournalError`` where the journal fails.
+    ``records`` is how many the stored snapshot of the plan has (``plan.records``), None where it is gone or is another
+    one; an undo, which is made from the journal, needs none. ``release`` is the number of steps, typed by the person
+    who lets a plan over its threshold pass. Open steps of earlier runs are settled first. Raises ``Refused``, with the
+    run on record, where the plan is refused as a whole or somebody else is repairing; ``JournalError`` where the
+    journal fails.
     """
     told = progress or (lambda _line, _settled, _total: None)
     entry = _Entry(plan, who, why)
     reason = _why_not(plan, world, settings, read_only)
+    if reason is None and records is None and not plan.undo_of:
+        reason = "The snapshot that the plan was made on is gone, or is another one now. Refresh, then plan again."
     if reason:
         raise entry.refused(journal, reason)
-    _held_back(plan, settings, release, journal, entry)
+    _held_back(plan, settings, records or 0, release, journal, entry)
     with ExitStack() as held:
         try:
             lease = held.enter_context(journal.lease(plan.environment, who))
@@ -108,35 +113,6 @@ def undo_plan(journal: Journal, run_id: str, *, at: datetime | None = None) -> P
     return replace(draft, notes=tuple(_undo_notes(draft)))
 
 
-def undo(
-    run_id: str,
-    world: World,
-    journal: Journal,
-    *,
-    who: str,
-    settings: Settings,
-    why: str | None = None,
-    read_only: bool = False,
-    progress: Told | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Run:
-    """Reverse a run where its rows are untouched since, and return the run that did. Errors as in ``apply``."""
-    if not read_only:
-        settle(world, journal, settings.name, who=who)
-    plan = undo_plan(journal, run_id)
-    return apply(
-        plan,
-        world,
-        journal,
-        who=who,
-        settings=settings,
-        why=why,
-        read_only=read_only,
-        progress=progress,
-        cancelled=cancelled,
-    )
-
-
 def settle(world: World, journal: Journal, environment: str, *, who: str, resend: bool = True) -> list[Outcome]:
     """Settle the steps that a dead or interrupted run left open, by reading back; return their outcomes.
 
@@ -167,7 +143,7 @@ class _Entry:
 
     def started(self, journal: Journal) -> str:
         """Record the run as running and return its id; a run that waited for its release goes on under its own."""
-        waiting = journal.waiting(self.plan.environment, self.plan.sha256()) if self.plan.over_threshold else None
+        waiting = journal.waiting(self.plan.environment, self.plan.sha256())
         if waiting is None:
             return self._begin(journal, "running", None)
         journal.release(waiting, self.who, self.why)
@@ -209,12 +185,14 @@ def _why_not(plan: Plan, world: World, settings: Settings, read_only: bool) -> s
     return None
 
 
-def _held_back(plan: Plan, settings: Settings, release: int | None, journal: Journal, entry: _Entry) -> None:
+def _held_back(
+    plan: Plan, settings: Settings, records: int, release: int | None, journal: Journal, entry: _Entry
+) -> None:
     """Raise ``Refused`` where a plan over a threshold was not released by its exact number of steps."""
     steps = len(plan.steps)
-    # An undo only takes back what was released before.
-    over = not plan.undo_of and (plan.over_threshold or steps > settings.max_repairs)
-    if over and release != steps:
+    # Reckoned anew: a plan's file can say what it likes. An undo only takes back what was released before.
+    over = not plan.undo_of and (plan.over_threshold or threshold(records, settings, steps))
+    if over and release != steps and not journal.released(plan.environment, plan.sha256()):
         given = "" if release is None else f" {release} is not that number."
         raise entry.waiting(
             journal, f"Its {steps} steps are over the threshold: release it by that number (--release {steps}).{given}"
@@ -274,6 +252,11 @@ def _undo_notes(draft: Plan) -> Iterable[str]:
     deletes = any(step.after is None for step in draft.steps)
     if deletes and draft.versioned and draft.writer == "appsync":
         yield "The table is versioned: AppSync leaves a tombstone in the place of each deleted row."
+    elif deletes:
+        yield (
+            "Where a refresh has seen a row that is deleted here, its account is called row_deleted from now on: "
+            "repairing it then takes naming it by its id."
+        )
     if not draft.steps:
         yield "The run wrote nothing, so there is nothing to undo."
 

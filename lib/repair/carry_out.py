@@ -147,7 +147,8 @@ def _confirmed(world: World, step: Step, row: Item | None, written: Item | None,
     except AwsError as error:
         said = f"The write was acknowledged, but could not be read back. {error}"
         return Outcome(step.number, "unknown", said, request_id=request_id, stops=_is_hopeless(error))
-    if step.after is None or is_written(found, written, created=row is None):
+    wanted = None if step.after is None else written
+    if is_written(found, wanted, created=row is None):
         return Outcome(step.number, "done", before=row, after=found, request_id=request_id)
     said = "The row was changed again by somebody else right after."
     return Outcome(step.number, "done", said, before=row, after=written, request_id=request_id)

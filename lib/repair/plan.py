@@ -93,13 +93,17 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> "Plan":
-        """Return the plan in a file; raise ``ConfigError`` where there is none."""
+        """Return the plan in a file; raise ``ConfigError`` where there is none, ``Refused`` for that of an undo."""
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            plan = cls.from_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"Cannot read the plan {path}: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is no plan.") from error
+        if plan.undo_of:
+            # A file's word for it would do away with the threshold.
+            raise Refused("An undo is made from the journal, never from a file: python -m lib undo RUN_ID.")
+        return plan
 
     def sha256(self) -> str:
         """Return the plan's own digest."""
@@ -176,7 +180,7 @@ def plan(
     planned = _Planner(snapshot, settings, draft, chosen, named=set(ids or ()))
     steps = planned.steps()
     warnings += planned.warnings
-    over = _threshold(snapshot, settings, len(steps))
+    over = threshold(records(snapshot), settings, len(steps))
     return replace(
         draft,
         steps=steps,
@@ -358,16 +362,20 @@ def _not_found(findings: list[dict[str, Any]], ids: Collection[str] | None) -> I
             yield f"{mask_emails(id)} is left out: the snapshot has no such finding about it."
 
 
-def _threshold(snapshot: "Snapshot", settings: Settings, steps: int) -> str | None:
-    """Return why so many steps need a person's release, None where they do not."""
+def records(snapshot: "Snapshot") -> int:
+    """Return how many accounts or rows a snapshot has, whichever are more: what a threshold is a percentage of."""
     sources = snapshot.manifest["sources"]
-    larger = max(sources["accounts"]["count"], sources["rows"]["count"])
+    return max(int(sources[name]["count"]) for name in ("accounts", "rows"))
+
+
+def threshold(records: int, settings: Settings, steps: int) -> str | None:
+    """Return why so many steps on so many records need a person's release, None where they do not."""
     percent = settings.max_repair_percent
     release = f"Nothing is applied until a person releases it by its count: --release {steps}."
     if steps > settings.max_repairs:
         return f"{steps} steps are more than max_repairs = {settings.max_repairs}. {release}"
-    if steps > SMALL and percent < 100 and steps * 100 > percent * larger:
-        return f"{steps} steps are more than max_repair_percent = {percent:g} of {larger} records. {release}"
+    if steps > SMALL and percent < 100 and steps * 100 > percent * records:
+        return f"{steps} steps are more than max_repair_percent = {percent:g} of {records} records. {release}"
     return None
 
 

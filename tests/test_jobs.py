@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import streamlit as st
 from browser_kit import until
+from streamlit.testing.v1 import AppTest
 
 from lib.journal import COUNTED
 from lib.model import Refused
@@ -117,3 +118,24 @@ def test_only_what_was_written_and_read_back_is_called_confirmed() -> None:
 def test_a_run_broken_off_is_named_and_never_said_to_have_written_nothing() -> None:
     assert repairs.broken_off(jobs.Job(PLAN, error="Locked.")) == "Nothing was written. Locked."
     assert repairs.broken_off(jobs.Job(PLAN, run_id="r1", error="Gone.")) == "Run r1 was broken off. Gone."
+
+
+def shown_run(kind: str) -> None:
+    """Show the detail of a run of this kind that wrote a row."""
+    from types import SimpleNamespace
+
+    from lib.ui import run_list
+
+    run = {"state": "done", "who": "a", "why": None, "started_at": "t", "ended_at": "t", "done": 1, "steps_detail": []}
+    told = run | {"kind": kind, "undo_of": "r0" if kind == "undo" else None}
+    journal = SimpleNamespace(history=lambda *_: [told])
+    env = SimpleNamespace(name="e", journal=journal, runs=lambda _: [run], read_only=lambda **_: None)
+    run_list.detail(env, "r1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "title", "offered"), [("apply", "Repair", True), ("undo", "Undo", False)])
+def test_an_undo_is_called_one_and_offers_none(kind: str, title: str, offered: bool) -> None:
+    app = AppTest.from_function(shown_run, kwargs={"kind": kind}, default_timeout=PATIENCE_S).run()
+    assert not app.exception
+    assert [found.value for found in app.subheader] == [title]
+    assert any(button.label == "Undo…" for button in app.button) == offered

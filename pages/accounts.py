@@ -1,3 +1,5 @@
+import shlex
+
 import streamlit as st
 
 from lib import output
@@ -21,12 +23,12 @@ together = lookup.repairable(opened.snapshot, DEFAULT_SITUATIONS, **chosen.match
 
 def twin() -> str:
     """Return the command that lists the same, as far as the command line can: it has no search."""
-    words = ["python -m lib findings", f"--env {opened.env.name}"]
-    words += [f"--situation {chosen.situation}"] if chosen.situation else []
-    words += [f"--cause {chosen.cause}"] if chosen.cause else []
+    words = ["python", "-m", "lib", "findings", "--env", opened.env.name]
+    words += ["--situation", chosen.situation] if chosen.situation else []
+    words += ["--cause", chosen.cause] if chosen.cause else []
     words += ["--all"] if chosen.situation in HEALTHY or (chosen.search and not chosen.situation) else []
     words += ["--reveal"] if reveal else []
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def export(form: str) -> bytes:
@@ -62,7 +64,7 @@ with left:
                 )
             st.caption("With e-mails in full, as on the screen." if reveal else "E-mails masked, as on the screen.")
             st.caption("Same on the command line")
-            st.code(f"{twin()} --format csv -o {name}.csv", "bash", wrap_lines=True)
+            st.code(f"{twin()} --format csv -o {shlex.quote(f'{name}.csv')}", "bash", wrap_lines=True)
         filters.pager(found.total, len(found.lines), chosen)
     if found.total:
         table.finding_table(found, situation=chosen.situation, key="accounts", reveal=reveal, height=HEIGHT)

@@ -139,3 +139,16 @@ def test_an_undo_is_called_one_and_offers_none(kind: str, title: str, offered: b
     assert not app.exception
     assert [found.value for found in app.subheader] == [title]
     assert any(button.label == "Undo…" for button in app.button) == offered
+
+
+def signed_up() -> None:
+    """Show what the demo's control says of a sign-up."""
+    from lib.demo.sign_up import SignUp
+    from lib.ui import signing_up
+
+    signing_up.said(SignUp("u1", "guest1234@mail.test", "in_sync"))
+
+
+def test_the_one_who_signed_up_is_shown_masked() -> None:
+    app = AppTest.from_function(signed_up, default_timeout=PATIENCE_S).run()
+    assert [text.value for text in app.text] == ["g•••4@mail.test got an account and a row."]

@@ -38,5 +38,10 @@ def _sign_up(env: Environment, failure: sign_up.Failure | None) -> None:
         except PooltableError as error:
             st.text(display.safe(str(error)))
             return
+    said(done)
+
+
+def said(done: sign_up.SignUp) -> None:
+    """Show what came of a sign-up."""
     st.text(f"{display.mask_email(done.email)} {_SAID[done.outcome]}")
     st.caption("Refresh to see it: in flight for its first 15 minutes, since the row may still come.")

@@ -1,11 +1,9 @@
-import shlex
-
 import streamlit as st
 
 from lib import output
 from lib.model import HEALTHY
 from lib.repair.plan import DEFAULT_SITUATIONS
-from lib.ui import detail, filters, frame, repairs, table
+from lib.ui import detail, filters, frame, repairs, table, twins
 from lib.views import lookup
 
 HEIGHT = 16 * table.ROW_HEIGHT
@@ -19,16 +17,6 @@ ticked = lookup.chosen(opened.snapshot, st.session_state.get("accounts_chosen", 
 st.session_state["accounts_chosen"] = list(ticked["key"])
 one_by_one = list(ticked["id"][ticked["situation"].isin(DEFAULT_SITUATIONS)])
 together = lookup.repairable(opened.snapshot, DEFAULT_SITUATIONS, **chosen.matching)
-
-
-def twin() -> str:
-    """Return the command that lists the same, as far as the command line can: it has no search."""
-    words = ["python", "-m", "lib", "findings", "--env", opened.env.name]
-    words += ["--situation", chosen.situation] if chosen.situation else []
-    words += ["--cause", chosen.cause] if chosen.cause else []
-    words += ["--all"] if chosen.situation in HEALTHY or (chosen.search and not chosen.situation) else []
-    words += ["--reveal"] if reveal else []
-    return shlex.join(words)
 
 
 def export(form: str) -> bytes:
@@ -64,7 +52,16 @@ with left:
                 )
             st.caption("With e-mails in full, as on the screen." if reveal else "E-mails masked, as on the screen.")
             st.caption("Same on the command line")
-            st.code(f"{twin()} --format csv -o {shlex.quote(f'{name}.csv')}", "bash", wrap_lines=True)
+            every = chosen.situation in HEALTHY or bool(chosen.search and not chosen.situation)
+            same = twins.findings(
+                opened.env.name,
+                f"{name}.csv",
+                situation=chosen.situation,
+                cause=chosen.cause,
+                every=every,
+                reveal=reveal,
+            )
+            st.code(same, "bash", wrap_lines=True)
         filters.pager(found.total, len(found.lines), chosen)
     if found.total:
         table.finding_table(found, situation=chosen.situation, key="accounts", reveal=reveal, height=HEIGHT)

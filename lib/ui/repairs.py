@@ -134,7 +134,7 @@ def _confirm(env: Environment, plan: Plan) -> None:
     steps = plan.steps
     st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_WRITERS[plan.writer]}. Nothing else changes.")
     for sentence in (*plan.warnings, *plan.notes):
-        st.caption(display.safe(sentence).replace("@", "@\u200b"))
+        st.text(display.safe(sentence))
     if not steps:
         return
     _steps_table(steps)

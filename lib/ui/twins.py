@@ -21,3 +21,15 @@ def repair(environment: str, ids: Iterable[str]) -> str:
 def undo(run_id: str) -> str:
     """Return the command that undoes a run."""
     return shlex.join(["python", "-m", "lib", "undo", run_id])
+
+
+def findings(
+    environment: str, file: str, *, situation: str | None, cause: str | None, every: bool, reveal: bool
+) -> str:
+    """Return the command that exports the same findings as CSV; it knows no search."""
+    words = ["python", "-m", "lib", "findings", "--env", environment]
+    words += ["--situation", situation] if situation else []
+    words += ["--cause", cause] if cause else []
+    words += ["--all"] if every else []
+    words += ["--reveal"] if reveal else []
+    return shlex.join([*words, "--format", "csv", "-o", file])

@@ -32,7 +32,7 @@ def table(env: Environment) -> str | None:
         },
         hide_index=True,
         row_height=_ROW_HEIGHT,
-        height=_HEIGHT,
+        height="content" if len(runs) < _HEIGHT // _ROW_HEIGHT else _HEIGHT,
         on_select="rerun",
         selection_mode="single-row",
         # Positions are what a selection is kept by, so a new run must make a new table.

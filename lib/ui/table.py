@@ -103,7 +103,7 @@ def _shown(lines: pd.DataFrame, situation: str | None, *, reveal: bool) -> pd.Da
         shown["Account's e-mail"] = [email(line["email"], reveal=reveal) for line in records]
         shown["Row's e-mail"] = [email(line["row_email"], reveal=reveal) for line in records]
     else:
-        shown["Email"] = [email(_either(line), reveal=reveal) for line in records]
+        shown["E-mail"] = [email(_either(line), reveal=reveal) for line in records]
     if situation is None:
         shown["Situation"] = [[SITUATIONS[line["situation"]]] for line in records]
     if situation != "drift":

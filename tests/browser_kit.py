@@ -161,7 +161,7 @@ def until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S
         try:
             if holds():
                 return
-        except Error:
+        except (Error, IndexError, ValueError):
             pass
         sleep(0.1)
     raise AssertionError(f"It never came that {what}.")

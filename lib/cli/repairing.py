@@ -1,0 +1,142 @@
+"""Commands that plan, write and take back, and the journal of what they did."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from lib.cli import options
+from lib.config import load
+from lib.display import counted, safe
+from lib.model import Refused
+from lib.output import to_json
+
+if TYPE_CHECKING:
+    from lib.repair import Run, Told
+    from lib.repair.plan import Plan
+
+
+@click.command()
+@options.environment
+@options.situations
+@options.causes
+@click.option("--id", "ids", multiple=True, metavar="ID", help="An account's Username or sub, or a row's id.")
+@click.option("--accept-suspicious", is_flag=True, help="Plan on a suspicious snapshot; the journal keeps who did.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE")
+def plan(
+    name: str | None,
+    situations: Sequence[str],
+    causes: Sequence[str],
+    ids: Sequence[str],
+    accept_suspicious: bool,
+    output: Path,
+) -> None:
+    """Say what a repair would write, and write nothing. FILE is what `apply` takes."""
+    planned = options.opened(name).plan(
+        situations=situations or None, causes=causes or None, ids=ids or None, accept_suspicious=accept_suspicious
+    )
+    planned.save(output)
+    click.echo(planned.text())
+    for warning in planned.warnings:
+        click.echo(f"Warning: {safe(warning)}", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PLAN")
+@options.yes
+@options.why
+@click.option("--release", type=int, metavar="N", help="Release a plan over the threshold; N is its number of steps.")
+@options.as_json
+def apply(file: Path, yes: bool, why: str | None, release: int | None, as_json: bool) -> None:
+    """Carry out a plan: one conditional write per step, the journal first."""
+    from lib.repair.plan import Plan
+
+    planned = Plan.load(file)
+    environment = options.opened(planned.environment)
+    _agreed(planned, yes)
+    _finish(environment.apply(planned, why=why, release=release, progress=_told(as_json)), as_json)
+
+
+@click.command()
+@click.argument("run_id")
+@options.yes
+@options.why
+@options.as_json
+def undo(run_id: str, yes: bool, why: str | None, as_json: bool) -> None:
+    """Reverse a run where the rows are untouched since."""
+    name = _journal_environment(run_id)
+    environment = options.opened(name)
+    planned = environment.undo_plan(run_id)
+    for note in planned.notes:
+        click.echo(safe(note), err=True)
+    _agreed(planned, yes)
+    _finish(environment.apply(planned, why=why, progress=_told(as_json)), as_json)
+
+
+@click.command()
+@click.argument("run_id", required=False)
+@options.as_json
+def runs(run_id: str | None, as_json: bool) -> None:
+    """List the journal's runs, newest first; with RUN_ID its steps too."""
+    from lib.journal import Journal
+
+    found = Journal(load().journal_url).runs(run_id=run_id)
+    if as_json:
+        click.echo(to_json(found))
+        return
+    if not found:
+        click.echo("No run yet: nothing was ever repaired from here.", err=True)
+    for run in found:
+        click.echo(safe("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
+        for step in run.get("steps_detail", ()):
+            click.echo(safe("  {number} {state} {action} {row_id} {message}".format_map(step)))
+
+
+@click.command()
+@options.environment
+@click.option("--id", "id_", required=True, metavar="ID")
+@click.option("--why", required=True, metavar="TEXT")
+@click.option("--until", metavar="DATE")
+def accept(name: str | None, id_: str, why: str, until: str | None) -> None:
+    """Mark a finding as judged by a person (not available yet)."""
+    options.not_yet("accept")
+
+
+@click.command()
+@options.environment
+@click.option("--id", "id_", required=True, metavar="ID")
+def forget(name: str | None, id_: str) -> None:
+    """Remove one person from snapshots and journal images (not available yet)."""
+    options.not_yet("forget")
+
+
+def _journal_environment(run_id: str) -> str:
+    from lib.journal import Journal
+
+    found = Journal(load().journal_url).runs(run_id=run_id)
+    return str(found[0]["environment"])
+
+
+def _agreed(planned: "Plan", yes: bool) -> None:
+    """Ask before anything is written; refuse where nobody can answer."""
+    if yes or not planned.steps:
+        return
+    if not sys.stdin.isatty():
+        raise Refused("Nothing was written: there is no terminal to ask on. Say --yes to carry the plan out.")
+    click.echo(planned.text(), err=True)
+    if not click.confirm(f"Carry out {counted(len(planned.steps), 'step')}?", err=True):
+        raise Refused("Nothing was written: you said no.")
+
+
+def _told(as_json: bool) -> "Told | None":
+    return None if as_json else lambda line, _settled, _total: click.echo(safe(line))
+
+
+def _finish(run: "Run", as_json: bool) -> NoReturn:
+    if as_json:
+        click.echo(to_json(run.to_json()))
+    elif run.message:
+        click.echo(safe(run.message), err=True)
+    sys.exit(run.exit_code)

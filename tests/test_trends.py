@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trends_kit import NOW, account, row, run, snapshot
 
 from lib.model import CAUSES, iso
-from lib.views import failures, trends
+from lib.views import failures, overview, trends
 
 HOUR = timedelta(hours=1)
 
@@ -53,7 +53,7 @@ def test_each_way_a_sign_up_can_end_is_counted_once_as_its_outcome(case: str) ->
 def test_without_the_log_a_missing_row_is_unknown_and_never_a_silent_failure() -> None:
     world = snapshot([account("a", at(2))], logs_read=False)
     assert outcomes(world) == {"unknown": 1}
-    shown = trends.overview(world)
+    shown = overview.overview(world)
     assert shown.reach is None
     assert shown.figures.silent.value is None
     assert shown.figures.missing.value == 1
@@ -141,7 +141,7 @@ def test_figures_stand_beside_those_of_the_period_before() -> None:
     accounts = [account(f"u{day}", at(24 * day)) for day in days]
     rows = [row(f"u{day}", at(24 * day)) for day in days if day not in (1, 31)]
     runs = [run(f"r{day}", f"u{day}", at(24 * day)) for day in days]
-    found = trends.overview(snapshot(accounts, rows, runs)).figures
+    found = overview.overview(snapshot(accounts, rows, runs)).figures
     assert (found.sign_ups.value, found.sign_ups.before) == (3, 2)
     assert (found.missing.value, found.missing.before) == (1, 1)
     assert (found.silent.value, found.silent.before) == (1, 1)
@@ -152,7 +152,7 @@ def test_figures_stand_beside_those_of_the_period_before() -> None:
 
 def test_silent_failures_of_a_period_before_the_log_began_are_not_compared() -> None:
     world = snapshot([account("a", at(2))], runs=[run("1", "a", at(2))], log_from=iso(at(24 * 40)))
-    found = trends.overview(world).figures.silent
+    found = overview.overview(world).figures.silent
     assert (found.value, found.before) == (1, None)
 
 
@@ -201,9 +201,9 @@ def test_a_night_without_sign_ups_and_an_import_are_no_stall() -> None:
 def test_a_stall_that_lasts_is_told_first_and_from_its_true_start() -> None:
     accounts, runs = lost_run([30, 4, 3])
     world = snapshot([*accounts, account("ok", at(40))], [row("ok", at(40))], runs)
-    shown = trends.overview(world, "24h")
+    shown = overview.overview(world, "24h")
     assert list(shown.stalls["until"].isna()) == [True]
-    assert trends.summary(shown, now=NOW).startswith("No row was written since 21 Nov 12:30 UTC: the last 3 sign-ups")
+    assert overview.summary(shown, now=NOW).startswith("No row was written since 21 Nov 12:30 UTC: the last 3 sign-ups")
 
 
 def test_a_row_that_a_repair_wrote_does_not_end_a_stall() -> None:
@@ -250,7 +250,7 @@ def test_the_summary_says_the_worst_first(
 ) -> None:
     made = [account(name, at(2)) for name in accounts]
     world = snapshot(made, [row(name, at(2)) for name in rows], runs, **wiring)
-    assert trends.summary(trends.overview(world), now=NOW) == sentence
+    assert overview.summary(overview.overview(world), now=NOW) == sentence
 
 
 def test_only_the_keys_seen_last_say_when_the_trigger_loses_its_key() -> None:

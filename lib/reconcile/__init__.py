@@ -76,6 +76,18 @@ def statement() -> str:
     return resources.files("lib.reconcile").joinpath("reconcile.sql").read_text(encoding="utf-8")
 
 
+@cache
+def attempts() -> str:
+    """Return the part of ``statement`` that takes runs together to retry groups: the relations up to ``attempts``.
+
+    It needs a relation ``calls`` with subject, username, trigger_source, started_at and request_id, and keeps what
+    else that has. A group is all attempts of one subject, username, trigger_source, chain and group_number; ``attempt``
+    counts from 1.
+    """
+    sql = statement()
+    return sql[sql.index("opened as (") : sql.index("retry_groups as (")].rstrip().rstrip(",")
+
+
 def terms(manifest: Mapping[str, Any]) -> pa.Table:
     """Return the one-row relation of what the statement must know besides the tables."""
     wiring, started_at = manifest["wiring"], _accounts_started_at(manifest)

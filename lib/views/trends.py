@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lib.model import CAUSES, HEALTHY, SITUATIONS, Wiring
+from lib.reconcile import attempts
 from lib.snapshot import Snapshot
 
 OUTCOMES = {
@@ -75,34 +76,24 @@ with made as (
     from pairs
     where account_id is not null and situation not in ('duplicate', 'orphaned_row')
         and account_created_at >= $start and account_created_at < $end
-), homeless as (
-    select * from invocations
+), calls as (
+    select '' as subject, * from invocations
     where username is not null and started_at >= $start and started_at < $end
         and (starts_with(trigger_source, 'PreSignUp_') or trigger_source = 'PostConfirmation_ConfirmSignUp')
         and not exists (select 1 from accounts a where a.username = invocations.username)
         and not exists (select 1 from rows r where r.id = invocations.username)
         and not exists (select 1 from seen s where s.kind = 'account' and s.id = invocations.username)
-), gaps as (
-    select *, case when started_at <= lag(started_at) over tries + interval 9 second then 0 else 1 end as opens
-    from homeless
-    window tries as (partition by username, trigger_source order by started_at, request_id)
-), islands as (
-    select *, sum(opens) over (partition by username, trigger_source order by started_at, request_id) as island
-    from gaps
-), attempts as (
-    select *, (row_number() over (partition by username, trigger_source, island order by started_at) - 1) // 3 as turn
-    from islands
-), refused as (
+), ATTEMPTS, refused as (
     select min(started_at) as signed_up_at, username as account_id, null as sub, any_value(email) as email,
         null as status, 'rejected' as situation, null as cause, null as reason, count(*) as attempts,
         arg_max(coalesce(error_message, error_type, outcome), started_at) as error, 'rejected' as outcome
     from attempts
-    group by username, trigger_source, island, turn
+    group by username, trigger_source, chain, group_number
     having arg_max(outcome, started_at) not in ('completed', 'incomplete')
 ), sign_ups as (
     select * from made union all select * from refused
 )
-"""
+""".replace("ATTEMPTS", attempts())
 
 
 # A row that a repair wrote is no sign that the trigger writes again.
@@ -118,13 +109,13 @@ _STALLS = """, repaired as (
         and coalesce(cause, '') not in ('admin_created', 'imported', 'federated', 'row_deleted')
         and coalesce(status, '') not in ('FORCE_CHANGE_PASSWORD', 'RESET_REQUIRED', 'EXTERNAL_PROVIDER')
         and account_id not in (select account_id from repaired)
-), numbered as (
+), islands as (
     select *, count(*) filter (where outcome = 'row_written') over (order by signed_up_at, account_id) as island
     from judged
 )
 select min(signed_up_at) as since, case when max(next_at) > max(signed_up_at) then max(next_at) end as until,
     count(*) as lost, arg_min(account_id, signed_up_at) as account_id, arg_min(sub, signed_up_at) as sub
-from numbered where outcome <> 'row_written'
+from islands where outcome <> 'row_written'
 group by island having count(*) >= $least and (until is null or until >= $begin) order by since
 """
 

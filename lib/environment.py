@@ -8,14 +8,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from lib import notebook, repair
+from lib import notebook, repair, rescue
 from lib.aws import discovery, writers
 from lib.aws.discovery import Check
 from lib.aws.rows import rows_of
 from lib.aws.session import Aws
 from lib.config import Config, Settings, nearest
 from lib.journal import Journal
-from lib.model import CAUSES, SITUATIONS, ConfigError, Progress, Wiring
+from lib.model import CAUSES, SITUATIONS, ConfigError, Progress, Refused, Wiring
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
@@ -146,6 +146,26 @@ class Environment:
         """Return the chain behind the pool as it is now, and whether each link answers."""
         wiring = discovery.discover(self.aws)
         return wiring, discovery.probe(self.aws, wiring)
+
+    def rescue_plan(self, days: int = 30) -> rescue.Plan:
+        """Return what extending the key in the trigger's environment would do, once a broken-off rescue is told.
+
+        Raises ``Refused`` where no key needs it, or it is not clear which.
+        """
+        if not self.settings.read_only:
+            rescue.settle(self.aws, self.journal, self.name, who=operator())
+        return rescue.plan(self.aws, discovery.discover(self.aws), days)
+
+    def rescue(self, days: int = 30, *, why: str | None = None, who: str | None = None) -> rescue.Rescued:
+        """Let the key in the trigger's environment live for so many days from now; raise ``Refused`` as its plan does.
+
+        The accounts lost until then keep their cause, ``api_key_expired``: a plan of that cause backfills them.
+        """
+        reason = self.read_only()
+        if reason:
+            raise Refused(reason)
+        self.aws.on_loopback()
+        return rescue.apply(self.rescue_plan(days), self.aws, self.journal, who=who or operator(), why=why)
 
     def chain(self) -> dict[str, Any]:
         """Return the contract's ``wiring --json`` object."""

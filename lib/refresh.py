@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import logparse
+from lib import logparse, rescue
 from lib.aws import discovery, logs, pool, table
 from lib.aws.session import Aws
 from lib.journal import Journal
@@ -40,7 +40,7 @@ def refresh(aws: Aws, store: Store, journal: Journal, progress: Progress | None 
         wiring,
         versioned=wiring.versioned or _any(pc.is_valid(rows.table["version"])),
         log_from=log_from,
-        keys=_known_keys(wiring, store),
+        keys=_known_keys(wiring, store, rescue.facts(journal, aws.settings.name, wiring.pool)),
     )
     return store.write(
         accounts,
@@ -167,11 +167,11 @@ def _together(sources: list[Source], count: int) -> Source:
     )
 
 
-def _known_keys(wiring: Wiring, store: Store) -> tuple[Mapping[str, str], ...]:
-    """Return every fact about the trigger's key that this or an earlier refresh saw, each as it was first seen."""
+def _known_keys(wiring: Wiring, store: Store, rescued: tuple[Mapping[str, str], ...]) -> tuple[Mapping[str, str], ...]:
+    """Return every fact about the trigger's key that a refresh or a rescue saw, each as it was first seen."""
     earlier = next((snapshot.wiring.keys for snapshot in store.newest_first()), ())
     facts: dict[tuple[str, str], Mapping[str, str]] = {}
-    for fact in (*earlier, *wiring.keys):
+    for fact in (*earlier, *rescued, *wiring.keys):
         facts.setdefault((fact["digest"], fact["expires_at"]), fact)
     return tuple(facts.values())
 

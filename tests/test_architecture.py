@@ -21,6 +21,7 @@ LAYERS = [
     {"snapshot"},
     {"views", "journal"},
     {"repair"},
+    {"rescue"},
     {"refresh"},
     {"environment"},
     {"charts"},

@@ -204,7 +204,7 @@ def test_a_timeline_tells_each_attempt_marks_the_late_one_and_ends_with_the_miss
     moments = timeline(world, lookup.one(world, "ann"))
     told = [(each.what, each.state, each.source, each.id) for each in moments]
     assert told == [
-        ("Account created", "ok", "pool", None),
+        ("Account created", "ok", "pool", "ann"),
         ("Trigger PreSignUp_SignUp", "problem", "log", "req-ann-1"),
         ("Trigger PreSignUp_SignUp, attempt 2", "problem", "log", "req-ann-2"),
         ("No row", "problem", "table", None),

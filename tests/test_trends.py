@@ -366,9 +366,9 @@ def test_runs_that_finished_without_a_row_are_failures_and_those_with_one_are_no
 
 @pytest.mark.parametrize(
     ("hours", "log_days", "state"),
-    [([2.0], 365, "new"), ([2.0, 24 * 40], 365, "ongoing"), ([2.0, 24 * 70], 365, "back"), ([2.0], 10, None)],
+    [([2.0], 365, "new"), ([2.0, 24 * 40], 365, "ongoing"), ([2.0, 24 * 70], 365, "regressed"), ([2.0], 10, None)],
 )
-def test_a_group_is_new_ongoing_or_back_against_the_period_before(
+def test_a_group_is_new_ongoing_or_regressed_against_the_period_before(
     hours: list[float], log_days: int, state: str | None
 ) -> None:
     runs = [run(f"r{hour}", "a", at(hour), "error", error_message="no") for hour in hours]

@@ -41,13 +41,18 @@ def _fingerprint(message: str) -> str:
     return message
 
 
-_FAILED = """
+RUNS = """
 with silent as (
-    select unnest(request_ids) as request_id, cause from pairs where cause in ('silent_failure', 'api_key_expired')
-), failed as (
+    select request_id, min(cause) as cause from (select unnest(request_ids) as request_id, cause from pairs)
+    where cause in ('silent_failure', 'api_key_expired') group by request_id
+), runs as (
     select i.*,
-        case when i.outcome <> 'completed' then i.outcome when s.cause is not null then 'silent' else 'caught' end
-            as kind,
+        coalesce(i.request_id, 'at-' || left(md5(concat_ws(' ', i.log_group, i.log_stream, i.started_at)), 16)) as key,
+        case
+            when i.outcome <> 'completed' then i.outcome
+            when s.cause is not null then 'silent'
+            when i.logged_error is not null then 'caught'
+        end as kind,
         case
             when s.cause = 'api_key_expired' and i.outcome = 'completed'
                 then 'Finished without an error, no row written: the API key had expired'
@@ -58,18 +63,21 @@ with silent as (
             else concat_ws(': ', i.error_type, i.error_message)
         end as said
     from invocations i left join silent s on s.request_id = i.request_id
-    where i.started_at < $end and (i.outcome <> 'completed' or s.cause is not null or i.logged_error is not null)
+    where i.started_at < $end
 ), told as (
-    select *, FINGERPRINT as message from failed
+    select *, case when kind is not null then FINGERPRINT end as message from runs
 ), grouped as (
-    select *, left(md5(kind || ' ' || message), 8) as fingerprint from told
+    select *, case when kind is not null then left(md5(kind || ' ' || message), 8) end as fingerprint from told
 )
 """.replace("FINGERPRINT", _fingerprint("left(split_part(coalesce(said, ''), chr(10), 1), 300)"))
+"""Relations up to ``grouped``: every run up to ``$end`` with `key` (its request id; a run that could not start has
+none, and gets a name of its own), and of those that failed `kind`, `said`, `message` and `fingerprint`."""
 
 
 def _failed(snapshot: Snapshot, over: Period, query: str, **parameters: Any) -> pd.DataFrame:
-    """Return what a query finds in ``grouped``: one line per failed run up to the period's end."""
-    return snapshot.sql(_FAILED + query, start=over.start, end=over.end, **parameters)
+    """Return what a query finds in ``failed``: one line per failed run up to the period's end."""
+    failed = ", failed as (select * from grouped where kind is not null) "
+    return snapshot.sql(RUNS + failed + query, start=over.start, end=over.end, **parameters)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def groups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
 
     Columns: fingerprint, kind, message (variable parts removed), events, accounts (usernames hit), first_seen and
     last_seen (over all the log that is known), course (events per bar), state: `new` in this period, `ongoing` since
-    the one before, `back` after a pause; null where the log does not reach back before the period.
+    the one before, `regressed` after a pause; null where the log does not reach back before the period.
     """
     before = over.before()
     found = _failed(
@@ -99,7 +107,7 @@ def groups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
         " count(distinct username) filter (where started_at >= $start) as accounts,"
         " min(started_at) as first_seen, max(started_at) as last_seen,"
         " count(*) filter (where started_at >= $before and started_at < $start) as events_before"
-        " from grouped group by fingerprint having max(started_at) >= $start order by events desc, fingerprint",
+        " from failed group by fingerprint having max(started_at) >= $start order by events desc, fingerprint",
         before=before.start,
     )
     courses = _courses(snapshot, over)
@@ -114,15 +122,15 @@ def groups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
 
 
 def invocations(snapshot: Snapshot, over: Period, fingerprint: str, limit: int = 100) -> pd.DataFrame:
-    """Return the latest invocations of one group, newest first: the columns of `invocations`, kind, said, and sub.
+    """Return the latest invocations of one group, newest first: the columns of `invocations`, key, kind, said, sub.
 
     ``sub`` is that of the account it ran for, null where there is none (any more).
     """
     return _failed(
         snapshot,
         over,
-        "select g.* exclude (event, message, fingerprint), a.sub from grouped g"
-        " left join accounts a on a.username = g.username"
+        "select f.* exclude (event, message, fingerprint), a.sub from failed f"
+        " left join accounts a on a.username = f.username"
         " where fingerprint = $fingerprint and started_at >= $start order by started_at desc, request_id limit $limit",
         fingerprint=fingerprint,
         limit=limit,
@@ -166,7 +174,7 @@ def _courses(snapshot: Snapshot, over: Period) -> dict[str, list[int]]:
         snapshot,
         over,
         "select fingerprint, (epoch_ms(started_at) - epoch_ms($start)) // $width as bar, count(*) as events"
-        " from grouped where started_at >= $start group by all",
+        " from failed where started_at >= $start group by all",
         width=over.step // timedelta(milliseconds=1),
     )
     courses: dict[str, list[int]] = {}
@@ -178,4 +186,4 @@ def _courses(snapshot: Snapshot, over: Period) -> dict[str, list[int]]:
 def _state(is_first: bool, events_before: int) -> str:
     if is_first:
         return "new"
-    return "ongoing" if events_before else "back"
+    return "ongoing" if events_before else "regressed"

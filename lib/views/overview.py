@@ -16,6 +16,7 @@ from lib.views.trends import (
     key_expiry,
     log_reach,
     members,
+    overwritten,
     period,
     sign_ups,
     situations,
@@ -61,6 +62,7 @@ class Overview:
     funnel: pd.DataFrame
     losses: pd.DataFrame
     stalls: pd.DataFrame
+    overwritten: pd.DataFrame
     key_expires_at: datetime | None
 
 
@@ -95,6 +97,7 @@ def overview(snapshot: Snapshot, name: str = "30d") -> Overview:
         funnel=funnel(snapshot, over),
         losses=members(snapshot, over, limit=8),
         stalls=stalls(snapshot, over),
+        overwritten=overwritten(snapshot),
         key_expires_at=key_expiry(snapshot.wiring),
     )
 

@@ -6,13 +6,11 @@ from datetime import datetime, timedelta
 
 from lib.model import moment
 from lib.snapshot import Snapshot
+from lib.views.failures import LIMIT_MS
 from lib.views.lookup import Detail, Record
+from lib.views.retries import attempt_numbers
+from lib.views.trends import OVERWRITTEN, taken_at
 
-LATE_MS = 5000
-"""Cognito waits so long for its trigger; what that writes later, it writes for a sign-up that was refused."""
-
-_RETRY = timedelta(seconds=9)
-_ATTEMPTS = 3
 _SOON = timedelta(seconds=10)
 
 
@@ -20,7 +18,8 @@ _SOON = timedelta(seconds=10)
 class Moment:
     """One thing that happened. ``what`` is in our own words; ``said`` may quote a user, a log or an operator.
 
-    ``state`` is ok, warning, problem or neutral; ``id`` is what the source (pool, log, table, journal) calls it.
+    ``state`` is ok, warning, problem or neutral; ``id`` is what the source calls it: the pool's Username, the log's
+    request id, the table's row id, the journal's run, the snapshot's stamp.
     ``at`` is None where the source has no readable time.
     """
 
@@ -32,18 +31,52 @@ class Moment:
     id: str | None = None
 
 
-def timeline(snapshot: Snapshot, detail: Detail, steps: Iterable[Record] = ()) -> list[Moment]:
+@dataclass(frozen=True)
+class DriftSeen:
+    """The first snapshot that shows an account's drift; ``oldest`` when no earlier one is kept."""
+
+    at: datetime
+    stamp: str
+    oldest: bool
+
+
+def drift_seen(snapshots: Iterable[Snapshot], detail: Detail) -> DriftSeen | None:
+    """Return since which of the snapshots (newest first) an account's e-mails differ; None where none shows it.
+
+    Only as many are opened as show it, and one more.
+    """
+    first = None
+    for snapshot in (each for each in snapshots if each.manifest["complete"]):
+        shown = snapshot.sql(
+            "select 1 from findings where situation = 'drift' and account_id = $id", id=detail.line["account_id"] or ""
+        )
+        if shown.empty:
+            return first and DriftSeen(taken_at(first), first.stamp, oldest=False)
+        first = snapshot
+    return first and DriftSeen(taken_at(first), first.stamp, oldest=True)
+
+
+def timeline(
+    snapshot: Snapshot, detail: Detail, steps: Iterable[Record] = (), drift: DriftSeen | None = None
+) -> list[Moment]:
     """Return the moments of one account, oldest first, those without a time last.
 
-    ``steps`` are the journal's steps on its row, each also with its run's ``who``, ``why`` and ``kind``.
+    ``steps`` are the journal's steps on its row, each also with its run's ``who``, ``why`` and ``kind``; ``drift`` is
+    what ``drift_seen`` found.
     """
-    moments = [*_account(snapshot, detail), *_runs(detail), *_row(snapshot, detail), *_repairs(steps)]
+    moments = [
+        *_account(snapshot, detail),
+        *_runs(snapshot, detail),
+        *_row(snapshot, detail),
+        *_drift(drift),
+        *_repairs(steps),
+    ]
     dated = sorted((each for each in moments if each.at is not None), key=lambda each: (each.at, _ORDER[each.source]))
     return dated + [each for each in moments if each.at is None]
 
 
 # At the same millisecond the account comes first, then what it set off.
-_ORDER = {"pool": 0, "log": 1, "table": 2, "journal": 3}
+_ORDER = {"pool": 0, "log": 1, "table": 2, "journal": 3, "snapshot": 4}
 
 _MADE_BY = {"FORCE_CHANGE_PASSWORD": "Created by an administrator", "RESET_REQUIRED": "Imported"}
 
@@ -53,16 +86,25 @@ def _account(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
     if account is None:
         yield from _never_or_gone(snapshot, detail)
         return
-    status = str(account["status"] or "UNKNOWN")
+    status, name = str(account["status"] or "UNKNOWN"), account["username"]
+    created, changed = account["created_at"], account["modified_at"]
     what = "Federated sign-in" if account["provider"] else _MADE_BY.get(status, "Account created")
-    by = f"through {account['provider']}" if account["provider"] else ""
-    yield Moment(account["created_at"], what, by, "ok", "pool")
-    changed = account["modified_at"]
-    if changed is not None and changed != account["created_at"]:
+    at_once = status == "CONFIRMED" and changed is not None and changed == created
+    said = [f"through {account['provider']}" if account["provider"] else "", "confirmed at once" if at_once else ""]
+    yield Moment(created, what, " · ".join(filter(None, said)), "ok", "pool", name)
+    confirming = next((run for run in detail.invocations if run["trigger_source"] == _CONFIRMING), None)
+    if confirming is not None:
+        yield Moment(
+            confirming["started_at"], "Confirmed", "That ran the trigger", "ok", "log", confirming["request_id"]
+        )
+    if changed is not None and changed != created:
         # Cognito keeps the time of the last change only, and not what it was.
-        confirmed = status == "CONFIRMED" and changed - account["created_at"] < timedelta(days=1)
-        said = "The pool keeps the time of the last change only"
-        yield Moment(changed, "Confirmed" if confirmed else "Account changed", said, "neutral", "pool")
+        is_known = status != "CONFIRMED" or confirming is not None
+        what = "Account changed" if is_known else "Confirmed by then"
+        yield Moment(changed, what, "The pool keeps the time of its last change only", "neutral", "pool", name)
+
+
+_CONFIRMING = "PostConfirmation_ConfirmSignUp"
 
 
 def _never_or_gone(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
@@ -74,17 +116,22 @@ def _never_or_gone(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
     )
     last = known["last_seen"].iloc[0]
     if last == last and last is not None:
-        yield Moment(last.to_pydatetime(), "Account last seen", "It was gone at the next look", "problem", "pool")
+        yield Moment(
+            last.to_pydatetime(),
+            "Account last seen",
+            "It was gone at the next look",
+            "problem",
+            "pool",
+            detail.line["row_id"],
+        )
     else:
         yield Moment(_read_at(snapshot, "accounts"), "No account", _looked(snapshot), "problem", "pool")
 
 
-def _runs(detail: Detail) -> Iterator[Moment]:
-    before: Record | None = None
-    attempt = 1
+def _runs(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
+    numbers = attempt_numbers(snapshot, detail.line["account_id"] or detail.line["row_id"] or "")
     for run in detail.invocations:
-        attempt = attempt % _ATTEMPTS + 1 if before and _follows(before, run) else 1
-        before = run
+        attempt = numbers.get(run["request_id"], 1)
         name = run["trigger_source"] or "start"
         what = f"Trigger {name}" + (f", attempt {attempt}" if attempt > 1 else "")
         in_vain = _in_vain(detail, run)
@@ -97,12 +144,6 @@ def _in_vain(detail: Detail, run: Record) -> bool:
         return bool(detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted")
     written, ended = detail.row["created_at"], run["ended_at"] or run["started_at"]
     return written is not None and ended is not None and bool(written - ended > _SOON)
-
-
-def _follows(before: Record, run: Record) -> bool:
-    if before["trigger_source"] != run["trigger_source"] or None in (before["started_at"], run["started_at"]):
-        return False
-    return bool(run["started_at"] - before["started_at"] <= _RETRY)
 
 
 _ENDED = {
@@ -133,8 +174,8 @@ def _ran(run: Record, in_vain: bool) -> str:
 def is_late(run: Record) -> bool:
     """Return whether a run took longer than Cognito waits."""
     if run["started_at"] is not None and run["ended_at"] is not None:
-        return bool(run["ended_at"] - run["started_at"] > timedelta(milliseconds=LATE_MS))
-    return (run["duration_ms"] or 0) > LATE_MS
+        return bool(run["ended_at"] - run["started_at"] > timedelta(milliseconds=LIMIT_MS))
+    return (run["duration_ms"] or 0) > LIMIT_MS
 
 
 def told(run: Record) -> str | None:
@@ -156,16 +197,31 @@ def _row(snapshot: Snapshot, detail: Detail) -> Iterator[Moment]:
             state = "neutral" if detail.line["situation"] in ("in_flight", "out_of_scope") else "problem"
             yield Moment(_read_at(snapshot, "rows"), "No row", _looked(snapshot), state, "table")
         return
-    deleted = bool(row["deleted"])
     changed = row["last_changed_at"] or row["updated_at"]
     is_new = changed is None or row["created_at"] is None or changed - row["created_at"] < timedelta(seconds=1)
     version = "" if row["version"] is None else f"version {row['version']:.0f}"
-    came = version if is_new and not deleted else ""
-    yield Moment(row["created_at"], "Row created", came, "ok", "table")
-    if deleted:
-        yield Moment(changed, "Row soft-deleted", version, "problem", "table")
+    came = version if is_new and not row["deleted"] else ""
+    yield _row_came(detail, came)
+    if row["deleted"]:
+        yield Moment(changed, "Row soft-deleted", version, "problem", "table", row["id"])
     elif not is_new:
-        yield Moment(changed, "Row changed", version, "neutral", "table")
+        yield Moment(changed, "Row changed", version, "neutral", "table", row["id"])
+
+
+def _row_came(detail: Detail, version: str) -> Moment:
+    row = detail.row or {}
+    if OVERWRITTEN not in detail.line["notes"]:
+        return Moment(row["created_at"], "Row created", version, "ok", "table", row["id"])
+    reset = next((run for run in detail.invocations if run["request_id"] in detail.line["request_ids"]), None)
+    by = f"in the run {reset['request_id'][:8]} of {reset['trigger_source']}" if reset else ""
+    said = " · ".join(filter(None, [by, version]))
+    return Moment(row["created_at"], "Row overwritten by a password reset", said, "warning", "table", row["id"])
+
+
+def _drift(seen: DriftSeen | None) -> Iterator[Moment]:
+    if seen is not None:
+        said = "Already in the oldest snapshot that is kept" if seen.oldest else "The snapshot before had them alike"
+        yield Moment(seen.at, "E-mail drift seen", said, "problem", "snapshot", seen.stamp)
 
 
 def _looked(snapshot: Snapshot) -> str:

@@ -37,6 +37,9 @@ RANGES = {
 }
 """The periods one can choose: in words, length of a bar, number of bars."""
 
+OVERWRITTEN = "overwritten_by_password_reset"
+"""The note of a row that a password reset wrote anew."""
+
 STALLED = 3  # losses in a row: by chance alone, at a loss rate of 2 %, once in 125,000 sign-ups
 
 
@@ -217,6 +220,26 @@ def members(
         for cause, error, outcome in zip(_texts(found["cause"]), _texts(found["error"]), found["outcome"], strict=True)
     ]
     return found.drop(columns=["cause", "error"])
+
+
+def overwritten(snapshot: Snapshot, limit: int = 200) -> pd.DataFrame:
+    """Return the accounts whose row a password reset wrote anew, latest first; columns as of ``members``.
+
+    ``attrs["count"]`` is how many there are in all.
+    """
+    found = snapshot.sql(
+        "select account_created_at as signed_up_at, 'row_written' as outcome, account_id, sub, email, status,"
+        " row_created_at, count(*) over () as every from pairs where list_contains(notes, $note)"
+        " order by row_created_at desc, account_id limit $limit",
+        note=OVERWRITTEN,
+        limit=limit,
+    )
+    found["why"] = [
+        f"Row overwritten at the password reset of {at:%-d %b %Y, %H:%M} UTC" for at in found.pop("row_created_at")
+    ]
+    every = found.pop("every")
+    found.attrs["count"] = int(every.iloc[0]) if len(every) else 0
+    return found
 
 
 def stalls(snapshot: Snapshot, over: Period) -> pd.DataFrame:

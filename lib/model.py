@@ -239,6 +239,7 @@ class Wiring:
     keys: tuple[Mapping[str, str], ...] = ()  # digest, expires_at, seen_at
     api_id: str | None = None
     graphql_url: str | None = None
+    conflict_handler: str | None = None  # AUTOMERGE, OPTIMISTIC_CONCURRENCY, LAMBDA; None: not known
     endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
     identity: str | None = None
     warnings: tuple[str, ...] = ()

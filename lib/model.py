@@ -229,7 +229,9 @@ class Wiring:
     table: str | None = None
     versioned: bool = False
     trigger: str = "pre_sign_up"  # or post_confirmation
+    triggers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # all that are attached: name -> ARN
     correlation: str | None = "username"
+    correlation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)  # way -> share, 0 to 1
     grace_minutes: float = 15
     log_groups: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()

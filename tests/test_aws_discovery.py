@@ -47,6 +47,11 @@ def fake() -> Iterator[ScriptedAws]:
         sources = [{"name": "NONE_DS", "type": "NONE"}, source("PostTable", "Post-abc-dev")]
         sources.append(source("UserTable", "User-abc-dev", versioned=True))
         served.script("GET /v1/apis/abc/datasources", page(dataSources=sources))
+        sync = {"conflictDetection": "VERSION", "conflictHandler": "AUTOMERGE"}
+        resolvers = [{"fieldName": "createPost", "dataSourceName": "PostTable"}]
+        resolvers.append({"fieldName": "createUser", "dataSourceName": "UserTable", "syncConfig": sync})
+        served.script("GET /v1/apis/abc/types/Mutation/resolvers", page(resolvers=resolvers))
+        served.script("GET /v1/apis", page(graphqlApis=[]))
         served.script("GET /v1/apis/abc/apikeys", page(apiKeys=[{"id": KEY, "expires": EXPIRES}]))
         group = {"logGroupName": "/aws/lambda/PreSignup-dev", "creationTime": 1694153465123, "retentionInDays": 45}
         served.script("DescribeLogGroups", page(logGroups=[group]))

@@ -1,82 +1,93 @@
-"""The chain behind a pool: its trigger, the function, its API, the table and the log group.
+"""The chain behind a pool: its triggers, the function, its API, the table and the log group.
 
 Configuration comes first; what it leaves open is asked of AWS in a few cheap reads, each of which may be refused:
 that costs a fact and gives a warning, never the rest.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
-from lib.aws import logs, pool, table
+from lib.aws import api, functions, logs, pool, table
+from lib.aws.api import ApiFacts, DataSource, KeyFacts
 from lib.aws.checks import Check, probe
+from lib.aws.functions import FunctionFacts
+from lib.aws.logs import GroupFacts
 from lib.aws.session import SERVICES, Aws
-from lib.model import AwsError, CredentialsError, NotReadable, Wiring, iso, now
+from lib.aws.table import TableFacts
+from lib.model import AwsError, ConfigError, CredentialsError, NotReadable, Wiring, iso, now
 
-__all__ = ["Check", "discover", "probe"]
+__all__ = ["Chain", "Check", "chain", "discover", "probe"]
 
 Fact = TypeVar("Fact")
 
-_TRIGGERS = {"pre_sign_up": "PreSignUp", "post_confirmation": "PostConfirmation"}
-# Amplify names what it hands to a function API_<NAME>_<OUTPUT>.
-_API_ID = re.compile(r"API_(.+)_GRAPHQLAPIIDOUTPUT")
-_API_URL = re.compile(r"API_(.+)_GRAPHQLAPIENDPOINTOUTPUT")
-_API_KEY = re.compile(r"API_(.+)_GRAPHQLAPIKEYOUTPUT")
-_TABLE = re.compile(r"API_(.+)_USERTABLE_NAME")
+SIGN_UP_TRIGGERS = ("pre_sign_up", "post_confirmation")
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Everything that one look at the chain found. What could not be asked is None or empty, and a warning says so."""
+
+    wiring: Wiring
+    pool: Mapping[str, Any] | None  # as DescribeUserPool gives it
+    functions: tuple[FunctionFacts, ...]  # those that may write the rows, and nothing else that the pool calls
+    api: ApiFacts | None
+    data_source: DataSource | None
+    table: TableFacts | None
+    groups: tuple[GroupFacts, ...]
+    keys: tuple[KeyFacts, ...]  # of the API, whether the trigger uses them or not
 
 
 def discover(aws: Aws) -> Wiring:
     """Return the chain as far as it is configured or can be found; what could not be asked is in ``warnings``."""
+    return chain(aws).wiring
+
+
+def chain(aws: Aws) -> Chain:
+    """Return the chain with the facts of each link, some of which are secrets; ``wiring`` has none."""
     finder = _Finder(aws)
     settings = aws.settings
+    finder.refuse_mixed_worlds()
     identity = finder.ask(aws.identity)
-    functions = finder.functions()
-    trigger, counting = finder.trigger(functions)
-    api_id, graphql_url = finder.api(counting)
+    described = finder.ask(lambda: pool.describe(aws))
+    triggers = _triggers(described)
+    attached = finder.functions(described, triggers)
+    trigger, counting = finder.trigger(attached)
+    found = finder.api(counting)
+    api_id = found.id or None if found else None
     sources = finder.data_sources(api_id)
     name = settings.table or finder.table(counting, sources)
+    source = next((each for each in sources if each.table == name), None)
+    facts, versioned = finder.table_facts(name), finder.versioned(name, source)
     groups = settings.log_groups or tuple(dict.fromkeys(function.log_group for function in counting))
-    facts = [found for group in groups if (found := finder.group(group))]
-    retentions = [found.retention_days for found in facts if found.retention_days is not None]
-    return Wiring(
+    group_facts = finder.groups(groups)
+    keys = finder.keys(api_id, counting)
+    wiring = Wiring(
         pool=settings.user_pool_id,
         region=aws.region,
         table=name,
-        versioned=finder.versioned(name, sources),
+        versioned=versioned,
         trigger=trigger,
+        triggers=triggers,
         correlation=settings.correlation or "username",
         grace_minutes=settings.grace_minutes,
         log_groups=tuple(groups),
-        functions=tuple(function.name for function in counting),
-        retention_days=min(retentions, default=None),
+        functions=tuple(dict.fromkeys(function.name for function in counting)),
+        retention_days=min((each.retention_days for each in group_facts if each.retention_days), default=None),
         # Evidence of all groups together begins when the youngest of them began.
-        group_created_at=max((found.created_at for found in facts), default=None),
-        keys=finder.keys(api_id, counting),
+        group_created_at=max((each.created_at for each in group_facts), default=None),
+        keys=_known(keys),
         api_id=api_id,
-        graphql_url=graphql_url,
+        graphql_url=settings.graphql_url or (found.url if found else None),
+        conflict_handler=finder.conflict_handler(api_id, source),
         endpoints={service: aws.endpoint(service) for service in SERVICES},
         identity=identity,
-        warnings=tuple(finder.warnings),
+        warnings=tuple(dict.fromkeys(finder.warnings)),
     )
-
-
-@dataclass(frozen=True)
-class _Function:
-    kind: str
-    name: str
-    log_group: str
-    variables: Mapping[str, str] | None = field(repr=False)  # holds the API key; None: could not be read
-
-    def values(self, pattern: re.Pattern[str]) -> set[str]:
-        return {value for name, value in (self.variables or {}).items() if pattern.fullmatch(name) and value}
-
-    def names_the_rows(self, known_table: str | None) -> bool:
-        """Return whether its environment names an API or the table, so that it can be what writes the rows."""
-        named = any(self.values(pattern) for pattern in (_API_ID, _API_URL, _TABLE))
-        return named or (known_table is not None and known_table in (self.variables or {}).values())
+    return Chain(wiring, described, tuple(counting), found, source, facts, group_facts, keys)
 
 
 class _Finder:
@@ -101,142 +112,164 @@ class _Finder:
             self.warnings.append(str(error))
         return None
 
-    def functions(self) -> list[_Function]:
+    def refuse_mixed_worlds(self) -> None:
+        """Warn where some services are on this machine and others are AWS: nothing is repaired then."""
+        try:
+            self._aws.on_loopback(*filter(None, [self._settings.graphql_url]))
+        except ConfigError as error:
+            self.warnings.append(f"{error} Until then every repair is refused.")
+        except AwsError as error:
+            self.warnings.append(str(error))
+
+    def functions(self, described: Mapping[str, Any] | None, triggers: Mapping[str, str]) -> list[FunctionFacts]:
         """Return the functions that the pool calls at sign-up."""
-        described = self.ask(lambda: pool.describe(self._aws))
-        if described is None:
-            return []
-        attached = described.get("LambdaConfig") or {}
-        found = [self._function(kind, attached[key]) for kind, key in _TRIGGERS.items() if attached.get(key)]
-        if not found:
+        found = [(kind, triggers[kind]) for kind in SIGN_UP_TRIGGERS if kind in triggers]
+        if described is not None and not found:
             self.warnings.append(
                 f"Pool {self._settings.user_pool_id} has neither a PreSignUp nor a PostConfirmation trigger, so "
                 "nothing creates rows. Attach the trigger, or set expects_row and log_group if rows come another way."
             )
-        return found
+        configurations = {arn: self.ask(partial(functions.configuration, self._aws, arn)) for _, arn in found}
+        facts = [functions.facts(kind, arn, configurations[arn] or {}) for kind, arn in found]
+        self.warnings += [
+            f"The environment of function {each.name} cannot be decrypted by this role (KMS)."
+            for each in facts
+            if each.environment_error
+        ]
+        return facts
 
-    def trigger(self, functions: list[_Function]) -> tuple[str, list[_Function]]:
+    def trigger(self, attached: list[FunctionFacts]) -> tuple[str, list[FunctionFacts]]:
         """Return the kind of trigger that promises an account its row, and the functions that may be it."""
         expected = self._settings.expects_row
         if expected:
-            return expected, [each for each in functions if each.kind == expected] or functions
-        if len(functions) == 1:
-            return functions[0].kind, functions
-        naming = [each for each in functions if each.names_the_rows(self._settings.table)]
+            return expected, [each for each in attached if each.kind == expected] or attached
+        if len(attached) == 1:
+            return attached[0].kind, attached
+        naming = [each for each in attached if each.names_the_rows(self._settings.table)]
         if len(naming) == 1:
             return naming[0].kind, naming
-        if functions:
+        if attached:
             self.warnings.append(
                 "Both a PreSignUp and a PostConfirmation trigger are attached and their environments do not tell which "
                 "one creates the rows: taken to be PostConfirmation. Set expects_row."
             )
-        return "post_confirmation", functions
+        return "post_confirmation", attached
 
-    def api(self, functions: list[_Function]) -> tuple[str | None, str | None]:
-        """Return the API's id and URL."""
-        api_id = self._settings.api_id or self._only(functions, _API_ID, "API", "api_id")
-        url = self._settings.graphql_url or self._only(functions, _API_URL, "API", "graphql_url")
-        if api_id and not url:
-            url = self.ask(lambda: _api_url(self._aws, api_id))
-        return api_id, url
+    def api(self, counting: list[FunctionFacts]) -> ApiFacts | None:
+        """Return the API: configured, named by the functions' variables, or found among all by endpoint or pool."""
+        url = self._settings.graphql_url or self._only(counting, functions.API_URL, "API", "graphql_url")
+        api_id = self._settings.api_id or self._only(counting, functions.API_ID, "API", "api_id")
+        if api_id:
+            described = None if url else self.ask(lambda: api.described(self._aws, api_id))
+            return described or ApiFacts(api_id, "", url, (), ())
+        listed = self.ask(lambda: api.listed(self._aws)) or []
+        urls = {url} if url else {each for function in counting for each in function.urls()}
+        found = api.at_url(listed, urls)
+        if not urls:
+            found = [each for each in listed if self._settings.user_pool_id in each.pools]
+        if len(found) > 1:
+            self.warnings.append("More than one API lets this pool's accounts in. Set api_id.")
+        if len(found) == 1:
+            return replace(found[0], url=url or found[0].url)
+        # An endpoint that no listed API answers at: it may be called, and nothing else is known of it.
+        return ApiFacts("", "", url, (), ()) if url else None
 
-    def data_sources(self, api_id: str | None) -> dict[str, Mapping[str, Any]]:
-        """Return the API's DynamoDB data sources by name."""
-        listed = self.ask(lambda: _data_sources(self._aws, api_id)) if api_id else None
-        return {source["name"]: source["dynamodbConfig"] for source in listed or () if "dynamodbConfig" in source}
+    def data_sources(self, api_id: str | None) -> list[DataSource]:
+        """Return the API's DynamoDB tables."""
+        return (self.ask(lambda: api.data_sources(self._aws, api_id)) if api_id else None) or []
 
-    def table(self, functions: list[_Function], sources: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """Return the User table's name."""
-        if "UserTable" in sources:
-            return str(sources["UserTable"]["tableName"])
-        by_name = [each["tableName"] for each in sources.values() if each["tableName"].startswith("User-")]
-        found = by_name[0] if len(by_name) == 1 else self._only(functions, _TABLE, "User table", "table")
-        if not found:
-            self.warnings.append("The User table was not found. Set table.")
-        return found
+    def table(self, counting: list[FunctionFacts], sources: Sequence[DataSource]) -> str | None:
+        """Return the User table's name: as the functions write it, else as the API does."""
+        written = {name for function in counting for name in function.tables()}
+        behind = {each.table for each in sources if each.name == "UserTable"} or {
+            each.table for each in sources if each.table.startswith("User-")
+        }
+        by_api = any(function.values(functions.API_ID) or function.urls() for function in counting)
+        for names in (behind, written) if by_api else (written, behind):
+            if len(names) == 1:
+                return names.pop()
+        perhaps = {each for function in counting for each in function.perhaps_tables()}
+        confirmed = [name for name in sorted(perhaps - written) if self._is_table(name)]
+        if len(confirmed) == 1:
+            return confirmed[0]
+        several = "The trigger's environment names more than one table" if written else "The User table was not found"
+        self.warnings.append(f"{several}. Set table.")
+        return None
 
-    def versioned(self, name: str | None, sources: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Return whether AppSync detects conflicts on the table, which is also checked here."""
-        if not name:
-            return False
-        self.ask(lambda: table.describe(self._aws, name))
-        for source in sources.values():
-            if source["tableName"] == name:
-                return bool(source.get("versioned") or source.get("deltaSyncConfig"))
+    def table_facts(self, name: str | None) -> TableFacts | None:
+        """Return what DynamoDB says of the table; that its key cannot be matched to accounts is a warning."""
+        return self.ask(lambda: table.describe(self._aws, name)) if name else None
+
+    def versioned(self, name: str | None, source: DataSource | None) -> bool:
+        """Return whether AppSync detects conflicts on the table."""
+        if name is None or source is not None:
+            return bool(source and source.versioned)
         return bool(self.ask(lambda: table.shows_versions(self._aws, name)))
 
-    def group(self, name: str) -> logs.GroupFacts | None:
-        """Return a log group's facts."""
+    def conflict_handler(self, api_id: str | None, source: DataSource | None) -> str | None:
+        """Return who wins a conflicting write, where conflicts are detected at all."""
+        if not api_id or source is None or not source.versioned:
+            return None
+        return self.ask(lambda: api.conflict_handler(self._aws, api_id, source))
+
+    def groups(self, names: Iterable[str]) -> tuple[GroupFacts, ...]:
+        """Return the facts of the log groups that exist."""
+        return tuple(found for name in names if (found := self._group(name)))
+
+    def keys(self, api_id: str | None, counting: list[FunctionFacts]) -> tuple[KeyFacts, ...]:
+        """Return the API's keys, and which of them the triggers' environments hold."""
+        used = {api.digest(key) for function in counting for key in function.values(functions.API_KEY)}
+        readable = bool(counting) and all(function.variables is not None for function in counting)
+        if not api_id or (readable and not used):
+            return ()
+        listed = self.ask(lambda: api.keys(self._aws, api_id)) or []
+        if used and listed and not any(key.digest in used for key in listed):
+            self.warnings.append(
+                f"The API key in the trigger's environment is none of API {api_id}: every sign-up may lose its row. "
+                "Create a key and deploy the function with it."
+            )
+        return tuple(replace(key, used=key.digest in used if readable else None) for key in listed)
+
+    def _group(self, name: str) -> GroupFacts | None:
         known = len(self.warnings)
         found = self.ask(lambda: logs.group(self._aws, name))
         if found is None and self._signed_in and len(self.warnings) == known:
             self.warnings.append(f"The log group {name} does not exist: the trigger never ran, or log_group is wrong.")
         return found
 
-    def keys(self, api_id: str | None, functions: list[_Function]) -> tuple[Mapping[str, str], ...]:
-        """Return what is known of the API keys in the triggers' environments; of all keys where those are unknown."""
-        used = {_digest(key) for function in functions for key in function.values(_API_KEY)}
-        readable = bool(functions) and all(function.variables is not None for function in functions)
-        if not api_id or (readable and not used):
-            return ()
-        listed = self.ask(lambda: _api_keys(self._aws, api_id)) or []
-        facts = [
-            {
-                "digest": _digest(key["id"]),
-                "expires_at": iso(datetime.fromtimestamp(key["expires"], UTC)),
-                "seen_at": iso(now()),
-            }
-            for key in listed
-            if key.get("expires")
-        ]
-        if used and listed and not any(fact["digest"] in used for fact in facts):
-            self.warnings.append(
-                f"The API key in the trigger's environment is none of API {api_id}: every sign-up may lose its row. "
-                "Create a key and deploy the function with it."
-            )
-        return tuple(fact for fact in facts if not readable or fact["digest"] in used)
+    def _is_table(self, name: str) -> bool:
+        """Return whether there is such a table, as far as this role may know: it was only a guess."""
+        try:
+            return self._signed_in and bool(table.describe(self._aws, name))
+        except (AwsError, NotReadable):
+            return False
 
-    def _function(self, kind: str, arn: str) -> _Function:
-        # arn:aws:lambda:region:account:function:name, perhaps with :version
-        name = arn.split(":")[6] if arn.count(":") >= 6 else arn
-        described = self.ask(lambda: _function_configuration(self._aws, arn)) or {}
-        environment = described.get("Environment") or {}
-        if environment.get("Error"):
-            self.warnings.append(f"The environment of function {name} cannot be decrypted by this role (KMS).")
-        variables = environment.get("Variables", {}) if described and not environment.get("Error") else None
-        group = (described.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{name}"
-        return _Function(kind, name, group, variables)
-
-    def _only(self, functions: Sequence[_Function], pattern: re.Pattern[str], what: str, key: str) -> str | None:
-        values = {value for function in functions for value in function.values(pattern)}
+    def _only(self, counting: Sequence[FunctionFacts], pattern: re.Pattern[str], what: str, key: str) -> str | None:
+        values = {value for function in counting for value in function.values(pattern)}
         if len(values) > 1:
             self.warnings.append(f"The trigger's environment names more than one {what}. Set {key}.")
         return values.pop() if len(values) == 1 else None
 
 
-def _function_configuration(aws: Aws, arn: str) -> dict[str, Any]:
-    with aws.calling(f"read the configuration of function {arn}", action="lambda:GetFunctionConfiguration"):
-        return dict(aws.client("lambda").get_function_configuration(FunctionName=arn))
+def _triggers(described: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return every function that the pool calls, by the trigger's name as in ``pre_sign_up``."""
+    config = (described or {}).get("LambdaConfig") or {}
+    # Some are an ARN, some an object with one, and KMSKeyID is no trigger.
+    arns = {
+        _WORD.sub("_", name).lower().removesuffix("_config"): value.get("LambdaArn")
+        if isinstance(value, dict)
+        else value
+        for name, value in config.items()
+        if name != "KMSKeyID"
+    }
+    return {name: arn for name, arn in arns.items() if arn}
 
 
-def _api_url(aws: Aws, api_id: str) -> str | None:
-    with aws.calling(f"describe API {api_id}", action="appsync:GetGraphqlApi"):
-        uris: dict[str, str] = aws.client("appsync").get_graphql_api(apiId=api_id)["graphqlApi"].get("uris", {})
-    return uris.get("GRAPHQL")
-
-
-def _data_sources(aws: Aws, api_id: str) -> list[dict[str, Any]]:
-    with aws.calling(f"list the data sources of API {api_id}", action="appsync:ListDataSources"):
-        pages = aws.client("appsync").get_paginator("list_data_sources").paginate(apiId=api_id)
-        return [source for page in pages for source in page["dataSources"]]
-
-
-def _api_keys(aws: Aws, api_id: str) -> list[dict[str, Any]]:
-    with aws.calling(f"list the keys of API {api_id}", action="appsync:ListApiKeys"):
-        pages = aws.client("appsync").get_paginator("list_api_keys").paginate(apiId=api_id)
-        return [key for page in pages for key in page["apiKeys"]]
-
-
-def _digest(key: str) -> str:
-    """Return what may be stored of a key, which is a secret and, for AppSync, its own id."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _known(keys: Iterable[KeyFacts]) -> tuple[Mapping[str, str], ...]:
+    """Return what a snapshot may keep of the keys in the trigger's environment; of all where that is not known."""
+    seen_at = iso(now())
+    return tuple(
+        {"digest": key.digest, "expires_at": iso(key.expires_at), "seen_at": seen_at}
+        for key in keys
+        if key.used is not False
+    )

@@ -3,24 +3,28 @@
 import getpass
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lib import notebook, repair, rescue
-from lib.aws import discovery, writers
+from lib.aws import discovery, logs, writers
 from lib.aws.discovery import Check
 from lib.aws.rows import rows_of
 from lib.aws.session import Aws
 from lib.config import Config, Settings, nearest
 from lib.journal import Journal
+from lib.logparse.excerpt import RawLog, excerpt
 from lib.model import CAUSES, SITUATIONS, ConfigError, Progress, Refused, Wiring
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
 from lib.repair.plan import Plan
 from lib.snapshot import Snapshot, Store
+
+# Around a run in its log stream: starting the function takes 10 s at most, a run 900 s.
+_STARTING, _LONGEST_RUN, _LAST_WORDS = timedelta(seconds=10), timedelta(seconds=900), timedelta(seconds=5)
 
 
 class Environment:
@@ -141,6 +145,19 @@ class Environment:
     def runs(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the journal's runs of this environment, newest first; one run also with its steps."""
         return self.journal.runs(self.name, run_id)
+
+    def raw_log(self, invocation: Mapping[str, Any]) -> RawLog:
+        """Return what the log still holds of one invocation, as it stands: read at each call, and kept nowhere.
+
+        ``invocation`` has the columns of ``model.INVOCATIONS``. Nothing is left of it where the log has let it go.
+        Raises ``AwsError`` where the log cannot be read.
+        """
+        group, stream, started_at = (invocation[name] for name in ("log_group", "log_stream", "started_at"))
+        if not (group and stream and started_at):
+            return RawLog((), more=False)
+        until = (invocation["ended_at"] or started_at + _LONGEST_RUN) + _LAST_WORDS
+        events, more = logs.stream_events(self.aws, group, stream, started_at - _STARTING, until)
+        return RawLog(tuple(excerpt(events, invocation["request_id"])), more)
 
     def wiring(self) -> tuple[Wiring, list[Check]]:
         """Return the chain behind the pool as it is now, and whether each link answers."""

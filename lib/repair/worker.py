@@ -55,25 +55,45 @@ class Worker:
                 self.journal.finish(run_id, "interrupted", "It was broken off.")
             raise
 
-    def _carry_out(self, run_id: str, step: Step, correlation: str, first_tried_at: datetime | None = None) -> Outcome:
-        at = first_tried_at or now()
+    def _carry_out(self, run_id: str, step: Step, correlation: str) -> Outcome:
+        at = now()
         self.journal.intent(self.lease, run_id, step.number, before=step.before, after=step.wanted(step.before, at))
-        outcome = carry_out(self.world, step, at, correlation, resent=first_tried_at is not None)
+        outcome = carry_out(self.world, step, at, correlation)
         self._record(run_id, outcome)
         return outcome
 
     def _settled(self, record: dict[str, Any], resend: bool) -> Outcome:
-        run_id, step = record["run_id"], recorded(record)
-        found = self.world.row(step.row_id)
-        if is_ours(self.world, found, step.after, created=step.before is None):
-            said = "Settled by reading back: the run was broken off before it heard of the outcome."
-            outcome = Outcome(step.number, "done", said, before=_reverted(step, found), after=found)
-        elif resend:
-            return self._carry_out(run_id, step, record["plan"]["correlation"], _first_tried_at(record))
-        else:
+        step = recorded(record)
+        outcome = self._read_back(record, step)
+        if outcome is None and resend:
+            outcome = self._sent_again(record, step)
+        elif outcome is None:
             outcome = Outcome(step.number, "planned", "Settled by reading back: nothing had been written.")
-        self._record(run_id, outcome)
+        self._record(record["run_id"], outcome)
         return outcome
+
+    def _read_back(self, record: dict[str, Any], step: Step) -> Outcome | None:
+        """Return the outcome of an open step that was written, or whose goal an earlier one had met; else None."""
+        found = self.world.row(step.row_id)
+        if not is_ours(self.world, found, step.after, created=step.before is None):
+            return None
+        if self._left_so(record, found):
+            return Outcome(step.number, "already", "Settled by reading back: an earlier step had done the same.")
+        said = "Settled by reading back: the run was broken off before it heard of the outcome."
+        return Outcome(step.number, "done", said, before=_reverted(step, found), after=found)
+
+    def _left_so(self, record: dict[str, Any], found: Item | None) -> bool:
+        """Return whether the row is exactly as an earlier step left it, so that this one changed nothing."""
+        others = self.journal.steps_on(self.lease.environment, [record["row_id"]])
+        done = [step for step in others if step["state"] == "done" and step["seq"] < record["seq"]]
+        return bool(done) and max(done, key=lambda step: int(step["seq"]))["after"] == found
+
+    def _sent_again(self, record: dict[str, Any], step: Step) -> Outcome:
+        run_id, at = record["run_id"], _first_tried_at(record)
+        self.journal.intent(self.lease, run_id, step.number, before=step.before, after=step.wanted(step.before, at))
+        outcome = carry_out(self.world, step, at, record["plan"]["correlation"], resent=True)
+        # The first try may have been on its way still, and have come in after all.
+        return (outcome.state == "already" and self._read_back(record, step)) or outcome
 
     def _record(self, run_id: str, outcome: Outcome) -> None:
         self.journal.outcome(

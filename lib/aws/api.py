@@ -1,9 +1,7 @@
-"""What AppSync says of an API: its endpoint, its tables, its keys, and who wins a conflict."""
+"""What AppSync says of an API: its endpoint, its tables, and who wins a conflict."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 from lib.aws.session import Aws
@@ -27,17 +25,6 @@ class DataSource:
     name: str
     table: str
     versioned: bool
-
-
-@dataclass(frozen=True)
-class KeyFacts:
-    """An API key. Its ``id`` is the secret itself; ``used`` is None where the trigger's environment is not known."""
-
-    id: str = field(repr=False)
-    digest: str
-    expires_at: datetime
-    deletes_at: datetime | None
-    used: bool | None = None
 
 
 def described(aws: Aws, api_id: str) -> ApiFacts:
@@ -79,28 +66,6 @@ def conflict_handler(aws: Aws, api_id: str, source: DataSource) -> str | None:
     return next((sync["conflictHandler"] for sync in syncs if sync.get("conflictHandler")), None)
 
 
-def keys(aws: Aws, api_id: str) -> list[KeyFacts]:
-    """Return an API's keys; an expired one is listed for 60 days."""
-    with aws.calling(f"list the keys of API {api_id}", action="appsync:ListApiKeys"):
-        pages = aws.client("appsync").get_paginator("list_api_keys").paginate(apiId=api_id)
-        found = [key for page in pages for key in page["apiKeys"]]
-    return [
-        KeyFacts(
-            key["id"],
-            digest(key["id"]),
-            _moment(key["expires"]),
-            _moment(key["deletes"]) if key.get("deletes") else None,
-        )
-        for key in found
-        if key.get("expires")
-    ]
-
-
-def digest(key: str) -> str:
-    """Return what may be stored of a key, which is a secret and, for AppSync, its own id."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
 def at_url(apis: Iterable[ApiFacts], urls: set[str]) -> list[ApiFacts]:
     """Return the APIs that answer at one of the endpoints."""
     wanted = {url.rstrip("/") for url in urls}
@@ -121,7 +86,3 @@ def _facts(api: Mapping[str, Any]) -> ApiFacts:
 
 def _source(name: str, config: Mapping[str, Any]) -> DataSource:
     return DataSource(name, config["tableName"], bool(config.get("versioned") or config.get("deltaSyncConfig")))
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

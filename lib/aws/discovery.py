@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from lib.aws import api, functions, logs, pool, table
-from lib.aws.api import ApiFacts, DataSource, KeyFacts
+from lib.aws import api, functions, keys, logs, pool, table
+from lib.aws.api import ApiFacts, DataSource
 from lib.aws.checks import Check, probe
 from lib.aws.functions import FunctionFacts
+from lib.aws.keys import Key
 from lib.aws.logs import GroupFacts
 from lib.aws.session import SERVICES, Aws
 from lib.aws.table import TableFacts
@@ -38,7 +39,7 @@ class Chain:
     data_source: DataSource | None
     table: TableFacts | None
     groups: tuple[GroupFacts, ...]
-    keys: tuple[KeyFacts, ...]  # of the API, whether the trigger uses them or not
+    keys: tuple[Key, ...]  # of the API, whether the trigger uses them or not; those it uses are in ``wiring``
 
 
 def discover(aws: Aws) -> Wiring:
@@ -64,7 +65,7 @@ def chain(aws: Aws) -> Chain:
     facts, versioned = finder.table_facts(name), finder.versioned(name, source)
     groups = settings.log_groups or tuple(dict.fromkeys(function.log_group for function in counting))
     group_facts = finder.groups(groups)
-    keys = finder.keys(api_id, counting)
+    listed, used = finder.keys(api_id, counting)
     wiring = Wiring(
         pool=settings.user_pool_id,
         region=aws.region,
@@ -79,7 +80,7 @@ def chain(aws: Aws) -> Chain:
         retention_days=min((each.retention_days for each in group_facts if each.retention_days), default=None),
         # Evidence of all groups together begins when the youngest of them began.
         group_created_at=max((each.created_at for each in group_facts), default=None),
-        keys=_known(keys),
+        keys=_known(used),
         api_id=api_id,
         graphql_url=settings.graphql_url or (found.url if found else None),
         conflict_handler=finder.conflict_handler(api_id, source),
@@ -87,7 +88,7 @@ def chain(aws: Aws) -> Chain:
         identity=identity,
         warnings=tuple(dict.fromkeys(finder.warnings)),
     )
-    return Chain(wiring, described, tuple(counting), found, source, facts, group_facts, keys)
+    return Chain(wiring, described, tuple(counting), found, source, facts, group_facts, listed)
 
 
 class _Finder:
@@ -216,19 +217,20 @@ class _Finder:
         """Return the facts of the log groups that exist."""
         return tuple(found for name in names if (found := self._group(name)))
 
-    def keys(self, api_id: str | None, counting: list[FunctionFacts]) -> tuple[KeyFacts, ...]:
-        """Return the API's keys, and which of them the triggers' environments hold."""
-        used = {api.digest(key) for function in counting for key in function.values(functions.API_KEY)}
+    def keys(self, api_id: str | None, counting: list[FunctionFacts]) -> tuple[tuple[Key, ...], list[Key]]:
+        """Return the API's keys, and those in the triggers' environments; all of them where that is not known."""
+        held = {keys.digest(value) for function in counting for value in function.secrets()}
         readable = bool(counting) and all(function.variables is not None for function in counting)
-        if not api_id or (readable and not used):
-            return ()
-        listed = self.ask(lambda: api.keys(self._aws, api_id)) or []
-        if used and listed and not any(key.digest in used for key in listed):
+        if not api_id or (readable and not held):
+            return (), []
+        listed = self.ask(lambda: keys.listed(self._aws, api_id)) or []
+        used = [key for key in listed if key.digest in held]
+        if held and listed and not used:
             self.warnings.append(
                 f"The API key in the trigger's environment is none of API {api_id}: every sign-up may lose its row. "
                 "Create a key and deploy the function with it."
             )
-        return tuple(replace(key, used=key.digest in used if readable else None) for key in listed)
+        return tuple(listed), used if readable else listed
 
     def _group(self, name: str) -> GroupFacts | None:
         known = len(self.warnings)
@@ -265,11 +267,7 @@ def _triggers(described: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: arn for name, arn in arns.items() if arn}
 
 
-def _known(keys: Iterable[KeyFacts]) -> tuple[Mapping[str, str], ...]:
-    """Return what a snapshot may keep of the keys in the trigger's environment; of all where that is not known."""
+def _known(used: Iterable[Key]) -> tuple[Mapping[str, str], ...]:
+    """Return what a snapshot keeps of keys."""
     seen_at = iso(now())
-    return tuple(
-        {"digest": key.digest, "expires_at": iso(key.expires_at), "seen_at": seen_at}
-        for key in keys
-        if key.used is not False
-    )
+    return tuple({"digest": key.digest, "expires_at": iso(key.expires_at), "seen_at": seen_at} for key in used)

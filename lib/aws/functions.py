@@ -45,6 +45,10 @@ class FunctionFacts:
         """Return the values of the variables whose whole name matches."""
         return {value for name, value in (self.variables or {}).items() if pattern.fullmatch(name) and value}
 
+    def secrets(self) -> set[str]:
+        """Return the API keys that its variables hold, whatever these are called."""
+        return self.values(API_KEY) | {value for value in (self.variables or {}).values() if value.startswith("da2-")}
+
     def urls(self) -> set[str]:
         """Return the GraphQL endpoints that its variables hold, whatever these are called."""
         return {value for value in (self.variables or {}).values() if _GRAPHQL_URL.fullmatch(value)}

@@ -85,7 +85,7 @@ def apply(plan: Plan, aws: Aws, journal: Journal, *, who: str, why: str | None) 
     """
     with journal.lease(plan.environment, who):
         _settle(aws, journal, plan.environment, who)
-        if not _is(_read_back(aws, plan.api_id, plan.digest), plan.expires_at):
+        if not _is(keys.known(aws, plan.api_id, plan.digest), plan.expires_at):
             raise Refused("The key is not as it was in the preview, so it was left alone. Look again.")
         rescue_id = secrets.token_hex(8)
         body = {
@@ -160,7 +160,7 @@ def _open(journal: Journal, environment: str) -> list[dict[str, Any]]:
 def _ended(aws: Aws, journal: Journal, environment: str, who: str, body: Mapping[str, Any], said: str) -> Rescued:
     """Read the key back, record how the rescue ended, and return it; one that cannot be read stays open."""
     try:
-        found = _read_back(aws, body["api_id"], body["digest"])
+        found = keys.known(aws, body["api_id"], body["digest"])
     except AwsError as error:
         return Rescued("unknown", None, f"{said} {error} The next look at this page tells.".strip())
     if _is(found, moment(body["until"])):
@@ -173,10 +173,6 @@ def _ended(aws: Aws, journal: Journal, environment: str, who: str, body: Mapping
     result = {"rescue_id": body["rescue_id"], "state": state, "expires_at": expires, "message": message}
     journal.record(ENDED, environment=environment, who=who, body=result)
     return Rescued(state, found.expires_at if found else None, message)
-
-
-def _read_back(aws: Aws, api_id: str, digest: str) -> keys.Key | None:
-    return next((key for key in keys.listed(aws, api_id) if key.digest == digest), None)
 
 
 def _is(key: keys.Key | None, expires_at: datetime | None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lib.aws import function
+from lib.aws import functions
 from lib.aws.session import Aws
 from lib.model import NotReadable
 
@@ -38,20 +38,23 @@ def listed(aws: Aws, api_id: str) -> list[Key]:
     return [_known(key) for key in _read(aws, api_id)]
 
 
-def used(aws: Aws, api_id: str, functions: Iterable[str]) -> list[Key]:
-    """Return the keys of an API that stand in the environment of one of the functions, by whatever name.
+def used(aws: Aws, api_id: str, names: Iterable[str]) -> list[Key]:
+    """Return the keys of an API that stand in the environment of one of the functions, under whatever name.
 
     Raises ``NotReadable`` where an environment cannot be decrypted.
     """
     values: set[str] = set()
-    for name in functions:
-        found = function.variables(function.configuration(aws, name))
-        if found is None:
-            raise NotReadable(
-                f"The environment of function {name} cannot be decrypted by this role. Allow kms:Decrypt."
-            )
-        values |= set(found.values())
+    for name in names:
+        facts = functions.facts("", name, functions.configuration(aws, name))
+        if facts.variables is None:
+            raise NotReadable(f"The environment of function {name} cannot be decrypted: {facts.environment_error}.")
+        values |= set(facts.variables.values())
     return [_known(key) for key in _read(aws, api_id) if key["id"] in values]
+
+
+def known(aws: Aws, api_id: str, digest: str) -> Key | None:
+    """Return the key with this digest as it is now, None where the API has no such key."""
+    return next((key for key in listed(aws, api_id) if key.digest == digest), None)
 
 
 def expiry(days: int, at: datetime) -> datetime:
@@ -63,21 +66,13 @@ def expiry(days: int, at: datetime) -> datetime:
     return floor if floor - at >= timedelta(days=DAYS[0]) + _MARGIN else floor + timedelta(hours=1)
 
 
-def extend(aws: Aws, api_id: str, digest_of: str, until: datetime) -> Key:
-    """Let the key with this digest expire at ``until``, and return it as AppSync has it then.
-
-    Raises ``NotReadable`` where the API has no such key.
-    """
-    found = next((key for key in _read(aws, api_id) if digest(key["id"]) == digest_of), None)
+def extend(aws: Aws, api_id: str, of: str, until: datetime) -> None:
+    """Let the key with the digest ``of`` expire at ``until``; raise ``NotReadable`` where the API has no such key."""
+    found = next((key["id"] for key in _read(aws, api_id) if digest(key["id"]) == of), None)
     if found is None:
-        raise NotReadable(f"API {api_id} has no key with the digest {digest_of} any more. Create one and deploy it.")
-    # What is not sent may be emptied.
-    kept = {"description": found["description"]} if found.get("description") else {}
+        raise NotReadable(f"API {api_id} has no key with the digest {of} any more. Create one and deploy it.")
     with aws.calling(f"extend a key of API {api_id}", action="appsync:UpdateApiKey"):
-        answer = aws.writer("appsync").update_api_key(
-            apiId=api_id, id=found["id"], expires=int(until.timestamp()), **kept
-        )
-        return _known(answer["apiKey"])
+        aws.writer("appsync").update_api_key(apiId=api_id, id=found, expires=int(until.timestamp()))
 
 
 def _read(aws: Aws, api_id: str) -> list[dict[str, Any]]:

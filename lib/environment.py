@@ -10,18 +10,20 @@ from typing import Any
 
 from lib import notebook, repair, rescue
 from lib.aws import discovery, logs, writers
+from lib.aws.checks import Seen
 from lib.aws.discovery import Check
 from lib.aws.rows import rows_of
 from lib.aws.session import Aws
 from lib.config import Config, Settings, nearest
 from lib.journal import Journal
 from lib.logparse.excerpt import RawLog, excerpt
-from lib.model import CAUSES, SITUATIONS, ConfigError, Progress, Refused, Wiring
+from lib.model import CAUSES, SITUATIONS, ConfigError, NoSnapshot, Progress, Refused, Wiring
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
 from lib.repair.plan import Plan
 from lib.snapshot import Snapshot, Store
+from lib.views.link_facts import link_facts
 
 # Around a run in its log stream: starting the function takes 10 s at most, a run 900 s.
 _STARTING, _LONGEST_RUN, _LAST_WORDS = timedelta(seconds=10), timedelta(seconds=900), timedelta(seconds=5)
@@ -162,7 +164,13 @@ class Environment:
     def wiring(self) -> tuple[Wiring, list[Check]]:
         """Return the chain behind the pool as it is now, and whether each link answers."""
         wiring = discovery.discover(self.aws)
-        return wiring, discovery.probe(self.aws, wiring)
+        return wiring, discovery.probe(self.aws, wiring, self._seen())
+
+    def _seen(self) -> Seen:
+        try:
+            return link_facts(self.latest())
+        except NoSnapshot:
+            return Seen()
 
     def rescue_plan(self, days: int = 30) -> rescue.Plan:
         """Return what extending the key in the trigger's environment would do, once a broken-off rescue is told.

@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "lib").rglob("*.py"))
 # From the ground up: a module imports only what stands before it (or beside it, in its own folder).
 LAYERS = [
     {"model", "trigger"},
-    {"display"},
+    {"display", "person"},
     {"config", "output", "notebook"},
     {"aws", "logparse"},
     {"reconcile"},

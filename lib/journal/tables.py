@@ -11,9 +11,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from lib.model import ConfigError, JournalError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_BUSY_MS = 5000
+# One writer at a time: several steps of a run, the dashboard and a command may stand in line.
+_BUSY_MS = 10000
 
 METADATA = sa.MetaData()
 VERSION = sa.Table("schema_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
@@ -83,8 +84,40 @@ LEASE = sa.Table(
     sa.Column("fence", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.String(30), nullable=False),
 )
-MIGRATIONS: Mapping[int, tuple[str, ...]] = {}
-"""Statements that lead from a version to the next one."""
+CHAIN = sa.Table(
+    "chain",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String(30), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("run_id", sa.String(40)),
+    sa.Column("step", sa.Integer),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("head", sa.String(64), nullable=False),
+    sa.Index("ix_chain_run_id", "run_id", "number"),
+)
+HEAD = sa.Table(
+    "chain_head",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("head", sa.String(64), nullable=False),
+    # What stood in the journal before it had a chain.
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("runs_before", sa.Integer, nullable=False),
+    sa.Column("events_before", sa.Integer, nullable=False),
+)
+MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+    1: (
+        'INSERT INTO chain_head (id, number, head, "start", runs_before, events_before) SELECT 1, '
+        "(SELECT COALESCE(MAX(seq), 0) FROM steps), '', (SELECT COALESCE(MAX(seq), 0) FROM steps), "
+        "(SELECT COALESCE(MAX(number), 0) FROM runs), (SELECT COALESCE(MAX(number), 0) FROM events)",
+    )
+}
+"""Statements that lead from a version to the next one; tables that are new in it are there already.
+
+Two lines of SQL a version are all there is to do: Alembic would be a second tool with a history of its own.
+"""
 
 
 def parsed(url: str) -> URL:
@@ -127,5 +160,6 @@ def _make_private(file: Path) -> None:
 
 def _careful(connection: Any, _record: Any) -> None:
     # Not the default: WAL alone may lose the last commits in a power failure.
-    for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = FULL"):
+    # What is purged or forgotten must not stay readable in a free page.
+    for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}").close()

@@ -5,9 +5,11 @@ import json
 import secrets
 import string
 import zipfile
-from datetime import datetime
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.cognitoidp.models import CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
@@ -16,9 +18,11 @@ from moto.logs.models import LogEvent, logs_backends
 
 from lib.demo.history import History, Place, by_stream
 from lib.demo.loglines import MEMORY_MB, TIMEOUT_S
+from lib.demo.scenes import DAY
 from lib.demo.story import Account
 
 REGION = "ap-southeast-1"
+METRIC_DAYS = 2
 _LETTERS = string.ascii_letters + string.digits
 _ROLE = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*"}]}
 
@@ -71,6 +75,40 @@ def create_function(iam: Any, function: Any, name: str, variables: dict[str, str
         Environment={"Variables": variables},
     )
     return str(created["FunctionArn"])
+
+
+def let_cognito_invoke(function: Any, name: str, pool_arn: str) -> None:
+    """Add the statement to the function's resource policy that Amplify deploys with the trigger."""
+    function.add_permission(
+        FunctionName=name,
+        StatementId="cognito",
+        Action="lambda:InvokeFunction",
+        Principal="cognito-idp.amazonaws.com",
+        SourceArn=pool_arn,
+    )
+
+
+def count_runs(history: History, region: str, function: str) -> None:
+    """Put Lambda's own count of the last days' runs and errors into CloudWatch, a point an hour."""
+    since = history.now - METRIC_DAYS * DAY
+    runs = [(run, story.at + timedelta(seconds=run.after_s)) for story in history.stories for run in story.runs]
+    counts: Counter[tuple[str, datetime]] = Counter()
+    for run, started_at in runs:
+        hour = started_at.replace(minute=0, second=0, microsecond=0)
+        if since <= hour and run.ending != "incomplete":
+            counts["Invocations", hour] += 1
+            counts["Errors", hour] += run.ending != "completed"
+    points = [
+        {
+            "MetricName": metric,
+            "Dimensions": [{"Name": "FunctionName", "Value": function}],
+            "Timestamp": hour.replace(tzinfo=None),  # moto keeps UTC without saying so
+            "Value": float(count),
+            "Unit": "Count",
+        }
+        for (metric, hour), count in counts.items()
+    ]
+    cloudwatch_backends[DEFAULT_ACCOUNT_ID][region].put_metric_data("AWS/Lambda", points)
 
 
 def create_log_group(logs: Any, region: str, name: str, created_at: datetime) -> None:

@@ -114,6 +114,8 @@ class World:
             self.client("iam"), self.client("lambda"), function, self.trigger_environment(region, self.keys["expired"])
         )
         pool = seeding.create_pool(region, arn)
+        seeding.let_cognito_invoke(self.client("lambda"), function, pool.arn)
+        seeding.count_runs(self.history, region, function)
         client_id = seeding.random_id(26, "abcdefghijklmnopqrstuvwxyz0123456789")
         self.facts = Facts(
             endpoints=dict.fromkeys(SERVICES, server.url),

@@ -4,20 +4,22 @@ import getpass
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lib import notebook, repair, rescue
+from lib import matching, notebook, repair, rescue
 from lib.aws import discovery, logs, writers
 from lib.aws.checks import Seen
-from lib.aws.discovery import Check
+from lib.aws.discovery import Chain, Check
+from lib.aws.policy import Policy, policy
 from lib.aws.rows import rows_of
 from lib.aws.session import Aws
+from lib.aws.write_right import WriteRight, write_right
 from lib.config import Config, Settings, nearest
 from lib.journal import Journal
 from lib.logparse.excerpt import RawLog, excerpt
-from lib.model import CAUSES, SITUATIONS, ConfigError, NoSnapshot, Progress, Refused, Wiring
+from lib.model import CAUSES, SITUATIONS, ConfigError, NoSnapshot, Progress, Refused, Wiring, now
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
@@ -25,6 +27,7 @@ from lib.repair.plan import Plan
 from lib.snapshot import Snapshot, Store
 from lib.views.link_facts import link_facts
 
+_RIGHT_LASTS = timedelta(minutes=10)
 # Around a run in its log stream: starting the function takes 10 s at most, a run 900 s.
 _STARTING, _LONGEST_RUN, _LAST_WORDS = timedelta(seconds=10), timedelta(seconds=900), timedelta(seconds=5)
 
@@ -44,6 +47,8 @@ class Environment:
         self.journal = Journal(config.journal_url)
         self._lock = threading.Lock()
         self._views: dict[tuple[str, int], Snapshot] = {}
+        self._asking = threading.Lock()
+        self._right: tuple[datetime, WriteRight] | None = None
 
     def __repr__(self) -> str:
         return f"<Environment {self.name}: pool {self.settings.user_pool_id}>"
@@ -59,7 +64,7 @@ class Environment:
         A source that was not read to its end does not raise: ``manifest["complete"]`` is false, and says why.
         """
         with notebook.progress() as shown:
-            return refresh(self.aws, self.store, self.journal, progress or shown)
+            return refresh(self.aws, self.store, self.journal, progress or shown, neighbours=self.neighbours())
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot with the repairs confirmed since it began; raise ``NoSnapshot`` without one."""
@@ -68,6 +73,13 @@ class Environment:
             if (snapshot.stamp, mark) not in self._views:
                 self._views = {(snapshot.stamp, mark): self._overlaid(snapshot)}
             return self._views[snapshot.stamp, mark]
+
+    def neighbours(self) -> list[Snapshot]:
+        """Return the latest snapshots of the other environments' pools, as far as there are any; AWS is not asked."""
+        others = [each for name, each in self.config.environments.items() if name != self.name]
+        stores = (Store(self.config.snapshots_path, each.name, self.config.keep, each.user_pool_id) for each in others)
+        newest = [next(iter(store.newest_first()), None) for store in stores]
+        return [each for each in newest if each and each.wiring.pool != self.settings.user_pool_id]
 
     def history(self) -> list[Snapshot]:
         """Return every stored snapshot, newest first, each as it was read."""
@@ -163,14 +175,47 @@ class Environment:
 
     def wiring(self) -> tuple[Wiring, list[Check]]:
         """Return the chain behind the pool as it is now, and whether each link answers."""
-        wiring = discovery.discover(self.aws)
-        return wiring, discovery.probe(self.aws, wiring, self._seen())
+        chain, checks = self.links()
+        return chain.wiring, checks
+
+    def links(self) -> tuple[Chain, list[Check]]:
+        """Return the chain as it is now with the facts of every link, and whether each answers.
+
+        What was learnt of the correlation is the latest snapshot's.
+        """
+        chain = discovery.chain(self.aws)
+        chain = replace(chain, wiring=matching.remembered(chain.wiring, self.settings, self.store))
+        return chain, discovery.probe(self.aws, chain.wiring, self._seen())
 
     def _seen(self) -> Seen:
         try:
             return link_facts(self.latest())
         except NoSnapshot:
             return Seen()
+
+    def write_right(self) -> WriteRight:
+        """Return whether this role may write rows, asked once in ten minutes, without writing any.
+
+        ``may`` is None where it cannot be told: the repair itself will tell.
+        """
+        reason = self.read_only()
+        if reason:
+            return WriteRight(False, "", reason)
+        with self._asking:
+            if self._right is None or now() - self._right[0] > _RIGHT_LASTS:
+                self._right = now(), self._asked_right()
+            return self._right[1]
+
+    def _asked_right(self) -> WriteRight:
+        try:
+            wiring = self.latest().wiring
+        except NoSnapshot:
+            wiring = discovery.discover(self.aws)
+        try:
+            self.aws.on_loopback(*filter(None, [wiring.graphql_url]))
+        except ConfigError as error:
+            return WriteRight(False, "", str(error))
+        return write_right(self.aws, wiring, self._writer(wiring))
 
     def rescue_plan(self, days: int = 30) -> rescue.Plan:
         """Return what extending the key in the trigger's environment would do, once a broken-off rescue is told.
@@ -197,7 +242,7 @@ class Environment:
         wiring, checks = self.wiring()
         return {
             "pool": wiring.pool,
-            "triggers": [wiring.trigger],
+            "triggers": list(wiring.triggers),
             "function": next(iter(wiring.functions), None),
             "api": wiring.graphql_url,
             "table": wiring.table,
@@ -205,6 +250,10 @@ class Environment:
             "correlation": wiring.correlation,
             "checks": [asdict(check) for check in checks],
         }
+
+    def policy(self, wiring: Wiring | None = None, *, repair: bool = False) -> Policy:
+        """Return the least-privilege IAM policy for the chain as it is discovered, or for one already known."""
+        return policy(wiring or discovery.discover(self.aws), repair=repair, writer=self.settings.writer)
 
     def read_only(self, *, without_login: bool = False) -> str | None:
         """Return why nothing may be written, None where it may.
@@ -243,9 +292,10 @@ class Environment:
         wiring = discovery.discover(self.aws)
         # Raises where one service is this machine and another is AWS: that would repair one world by another's facts.
         self.aws.on_loopback(*filter(None, [wiring.graphql_url]))
-        return writers.world(
-            self.aws, wiring, self.settings.writer or ("appsync" if wiring.graphql_url else "dynamodb")
-        )
+        return writers.world(self.aws, wiring, self._writer(wiring))
+
+    def _writer(self, wiring: Wiring) -> str:
+        return self.settings.writer or ("appsync" if wiring.graphql_url else "dynamodb")
 
 
 def _refuse_unknown(kind: str, chosen: Collection[str] | None, known: Collection[str] = ()) -> None:

@@ -231,6 +231,7 @@ class Wiring:
     trigger: str = "pre_sign_up"  # or post_confirmation
     triggers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # all that are attached: name -> ARN
     correlation: str | None = "username"
+    correlation_source: str = "presumed"  # or configured, learnt, unknown (then correlation is None)
     correlation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)  # way -> share, 0 to 1
     grace_minutes: float = 15
     log_groups: tuple[str, ...] = ()

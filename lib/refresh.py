@@ -1,6 +1,6 @@
 """One refresh: read the three sources, say how far each was read, and store what they show together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import logparse, rescue
+from lib import logparse, matching, rescue
 from lib.aws import discovery, logs, pool, table
 from lib.aws.session import Aws
 from lib.journal import Journal
@@ -22,22 +22,25 @@ from lib.snapshot.seen import row_ids
 _LOOK_BACK = timedelta(hours=1)
 
 
-def refresh(aws: Aws, store: Store, journal: Journal, progress: Progress | None = None) -> Snapshot:
+def refresh(
+    aws: Aws, store: Store, journal: Journal, progress: Progress | None = None, *, neighbours: Iterable[Snapshot] = ()
+) -> Snapshot:
     """Read accounts, then rows, and the log beside them; store and return the snapshot.
 
-    A source that could not be read to its end does not raise: the snapshot is stored as incomplete, and says which
-    one and why.
+    ``neighbours`` are the latest snapshots of other pools, whose accounts' rows have no business in this table. A
+    source that could not be read to its end does not raise: the snapshot is stored as incomplete, and says which one
+    and why.
     """
     started_at = now()
-    wiring = discovery.discover(aws)
+    wiring = matching.presumed(discovery.discover(aws), aws.settings, store)
     earlier = _latest_log(store, wiring)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="log") as beside:
         log = beside.submit(_read_log, aws, wiring, earlier, progress)
         accounts = pool.read_accounts(aws, progress)
-        rows = _read_rows(aws, wiring, accounts.table, progress)
+        wiring, rows = _read_rows(aws, wiring, accounts, progress)
         invocations, log_from = log.result()
     wiring = replace(
-        wiring,
+        matching.without_strangers(wiring, accounts.table, rows.table, neighbours),
         versioned=wiring.versioned or _any(pc.is_valid(rows.table["version"])),
         log_from=log_from,
         keys=_known_keys(wiring, store, rescue.facts(journal, aws.settings.name, wiring.pool)),
@@ -71,15 +74,26 @@ def _written(journal: Journal, environment: str, wiring: Wiring) -> list[tuple[s
     return [(id, at) for id, (_, at) in zip(ids, rows.values(), strict=True) if id is not None]
 
 
-def _read_rows(aws: Aws, wiring: Wiring, accounts: pa.Table, progress: Progress | None) -> Read:
+def _read_rows(aws: Aws, wiring: Wiring, accounts: Read, progress: Progress | None) -> tuple[Wiring, Read]:
+    """Return the rows, and the wiring with what was learnt of how they are matched to the accounts."""
     if wiring.table is None:
-        return _unread(ROWS, "The User table is not known. Set table for the environment in pooltable.toml.")
-    by_id = wiring.correlation in ("username", "sub")
+        return wiring, _unread(ROWS, "The User table is not known. Set table for the environment in pooltable.toml.")
     # A scan may miss the newest writes. By id the few in question are read again below; otherwise all of it is.
-    rows = table.read_rows(aws, wiring.table, consistent=not by_id, progress=progress)
-    if not by_id or not rows.source.complete:
-        return rows
-    return _with_missing_rows(aws, wiring.table, rows, accounts[str(wiring.correlation)])
+    consistent = not _by_id(wiring)
+    rows = table.read_rows(aws, wiring.table, consistent=consistent, progress=progress)
+    wiring = matching.settled(wiring, accounts, rows)
+    if not rows.source.complete:
+        return wiring, rows
+    if _by_id(wiring):
+        return wiring, _with_missing_rows(
+            aws, str(wiring.table), rows, accounts.table[wiring.correlation or "username"]
+        )
+    return wiring, rows if consistent else table.read_rows(aws, str(wiring.table), consistent=True, progress=progress)
+
+
+def _by_id(wiring: Wiring) -> bool:
+    """Return whether rows are looked up by id; while that is not known, they are judged as if it were so."""
+    return wiring.correlation in (None, "username", "sub")
 
 
 def _with_missing_rows(aws: Aws, name: str, rows: Read, ids: pa.ChunkedArray) -> Read:

@@ -21,7 +21,7 @@ LAYERS = [
     {"snapshot"},
     {"views", "journal"},
     {"repair"},
-    {"rescue"},
+    {"rescue", "matching"},
     {"refresh"},
     {"environment"},
     {"charts"},

@@ -61,7 +61,7 @@ def reconcile(
         "terms": terms(manifest),
         "keys": keys(manifest),
     }
-    return _finished(_queried(statement(), relations))
+    return _finished(queried(statement(), relations))
 
 
 def findings(pairs: pa.Table) -> pa.Table:
@@ -151,7 +151,8 @@ def _with_email_keys(invocations: pa.Table) -> pa.Table:
     return invocations.append_column("email_key", pc.take(made, pc.index_in(invocations["email"], distinct)))
 
 
-def _queried(query: str, relations: Mapping[str, pa.Table]) -> pa.Table:
+def queried(query: str, relations: Mapping[str, pa.Table]) -> pa.Table:
+    """Return what a query over these relations, and nothing else, gives."""
     with duckdb.connect(config=NO_EXTENSIONS) as connection:
         for name, table in relations.items():
             connection.register(name, table)

@@ -2,7 +2,7 @@ import json
 import os
 import random
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,10 @@ from logparse_kit import (
 )
 
 from lib.logparse import invocations
+from lib.logparse.lines import classify
+from lib.logparse.runs import runs
+from lib.logparse.verdict import record
+from lib.logparse.whole import classified
 from lib.model import INVOCATIONS
 
 FOLDERS = [CORPORA, *(Path(part) for part in os.environ.get("POOLTABLE_TRIGGER_LOGS", "").split(os.pathsep) if part)]
@@ -80,6 +84,44 @@ def test_overlapping_windows_of_time_change_nothing(chance, count):
     windows = [[line for line in MIXED if low - 60_000 <= line["timestamp"] < high] for low, high in pairwise(cuts)]
     chance.shuffle(windows)
     same(invocations(line for window in windows for line in window), EXPECTED)
+
+
+ID_LINES = [
+    lambda request_id: f"START RequestId: {request_id} Version: $LATEST\n",
+    lambda request_id: f"2026-11-20T06:00:00.358Z\t{request_id}\tINFO\tdebug cognito EVENT: {json.dumps(COGNITO)}\n",
+    lambda request_id: f"2026-11-20T06:00:00.358Z\t{request_id}\tINFO\tError of mine\n",
+    lambda request_id: f"END RequestId: {request_id}\n",
+    lambda request_id: f"REPORT RequestId: {request_id}\t{REPORTED}\n",
+]
+NAMELESS = [
+    "[ERROR] KeyError: 'x'\nTraceback (most recent call last):\n",
+    "INIT_START Runtime Version: nodejs:22.v71\tRuntime Version ARN: arn\n",
+    "INIT_REPORT Init Duration: 278.66 ms\tPhase: init\tStatus: error\tError Type: Runtime.X\n",
+    json.dumps(COGNITO) + "\n",
+]
+WHOLE_RUNS = [(0, 1, 3, 4), (0, 1, 2, 3, 4)]
+SCRIPTS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(WHOLE_RUNS) | st.tuples(st.integers(0, len(ID_LINES) - 1)))
+    | st.sampled_from(NAMELESS),
+    max_size=9,
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(SCRIPTS, st.lists(st.integers(0, 5), min_size=40, max_size=40))
+def test_runs_read_at_a_glance_are_those_read_line_by_line(script, pauses):
+    messages = []
+    for part in script:
+        if isinstance(part, str):
+            messages.append(part)
+        else:
+            messages += [ID_LINES[place](ID[:-1] + str(part[0])) for place in part[1]]
+    times = list(accumulate(pauses))
+    events = [(times[place], 1, str(place), message) for place, message in enumerate(messages)]
+    glanced, stray = runs(classified(events))
+    one_by_one, also_stray = runs([classify(message, at) for at, _, _, message in events])
+    assert stray == also_stray
+    assert [record(run, "s") for run in glanced] == [record(run, "s") for run in one_by_one]
 
 
 PIECES = st.sampled_from(
@@ -132,8 +174,8 @@ def test_what_a_user_calls_himself_changes_no_invocation(name):
     summary = json.dumps({"msg": "x", "userName": USER, "triggerSource": "PreSignUp_SignUp", "email": "ann@mail.test"})
     plain = only(whole(python(summary), python("done", 5)))
     kept = [name for name in INVOCATIONS.names if name not in ("event", "suspicious", "logged_error")]
-    for record in (only(node), only(whole(python(summary), *printed, python("done", 5)))):
-        assert {name: record[name] for name in kept} == {name: plain[name] for name in kept}
+    for found in (only(node), only(whole(python(summary), *printed, python("done", 5)))):
+        assert {name: found[name] for name in kept} == {name: plain[name] for name in kept}
 
 
 # How a run ended

@@ -136,12 +136,8 @@ def _who(event: dict[str, Any], as_logged: str | None = None) -> Who:
         if secret:
             event = event | {"request": request | {key: _keys(request[key]) for key in secret}}
             as_logged = None
-    return Who(
-        _text(event.get("userName")),
-        _text(event.get("triggerSource")),
-        _text(email),
-        as_logged or decode.dumps(event),
-    )
+    username, source = _text(event.get("userName")), _text(event.get("triggerSource"))
+    return Who(username, source, _text(email), as_logged or decode.dumps(event))
 
 
 def _keys(value: object) -> dict[str, None] | None:

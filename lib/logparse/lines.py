@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from lib.logparse.decode import cut_string, dumps, first_fields, loads
 
-START, END, REPORT, DONE, TIMED_OUT, EXITED, APP, ERROR, INIT_START, INIT_REPORT, NOTE = range(11)
+START, END, REPORT, DONE, TIMED_OUT, EXITED, APP, ERROR, INIT_START, INIT_REPORT, NOTE, WHOLE = range(12)
 """Kinds of lines: the platform's; the application's with its request id (APP); an uncaught error without one (ERROR);
-anything else (NOTE)."""
+anything else (NOTE); all lines of a run at once (WHOLE)."""
 
 
 Line = tuple[int, str | None, int, Any, str]
@@ -54,8 +54,8 @@ _EXITED = re.compile(rf"RequestId: ({_ID}) (?:Error: )?((?:Runtime|Process) exit
 # Without the telemetry descriptor the runtime writes \r where it would write \n.
 _TRACEBACK = re.compile(r"\[ERROR\] ([\w.]+)(?:: (.*?))?[\r\n]Traceback \(most recent call last\):.*", re.DOTALL)
 _PLAIN_REPORT = re.compile(
-    r"Duration: ([\d.]+) ms\tBilled Duration: (\d+) ms\tMemory Size: (\d+) MB\tMax Memory Used: (\d+) MB\t"
-    r"(?:Init Duration: ([\d.]+) ms\t)?\n?"
+    r"Duration: ([0-9.]+) ms\tBilled Duration: ([0-9]+) ms\tMemory Size: ([0-9]+) MB\tMax Memory Used: ([0-9]+) MB\t"
+    r"(?:Init Duration: ([0-9.]+) ms\t)?\n?"
 )
 _CUT_RECORD = re.compile(
     r'\{"timestamp": ?"[^"]*", ?"level": ?"([A-Z]+)", ?(?:"requestId": ?"([^"]*)", ?)?"message": ?"(.*)', re.DOTALL
@@ -76,7 +76,8 @@ def report(body: Any) -> Report:
     plain = _PLAIN_REPORT.fullmatch(body)
     if plain:
         duration, billed, memory, used, init = plain.groups()
-        return Report(None, None, float(duration), float(billed), int(memory), int(used), float(init) if init else None)
+        figures = float(duration), float(billed), int(memory), int(used), float(init) if init else None
+        return Report._make((None, None, *figures, None))
     return _report_of_text(body)
 
 

@@ -1,10 +1,11 @@
 """One log stream's lines, in order, become runs of the function: a stream holds one open run at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lib.logparse import lines
 from lib.logparse.lines import Fault, Line, Report
+from lib.logparse.whole import PLATFORM_LINES, Whole
 
 # A runtime's last words may be written just after the platform's END.
 _AFTER_END_MS = 3
@@ -88,7 +89,7 @@ class _Reader:
         self.until = -1
         self.init: Init | None = None
         self.last = {line[1]: place for place, line in enumerate(stream)}
-        self.started = {line[1] for line in stream if line[0] == lines.START}
+        self.started = {line[1] for line in stream if line[0] in (lines.START, lines.WHOLE)}
         self.hidden = not self.started and _hides_success(stream)
 
     def read(self) -> None:
@@ -100,7 +101,7 @@ class _Reader:
                 continue
             run = known(request_id) or self._opened(place, request_id, line)
             if run is None:
-                self._suspect(place)
+                self._suspect(place, len(body[0]) + PLATFORM_LINES if kind == lines.WHOLE else 1)
                 continue
             run.last_at = at
             if kind != lines.APP:
@@ -114,7 +115,7 @@ class _Reader:
         """Return the run that a line with a new id opens; None when the line cannot be genuine."""
         if not lines.REQUEST_ID.fullmatch(request_id) or self.last[request_id] < self.until:
             return None
-        if line[0] not in (lines.START, lines.APP) and not self._unstarted(request_id, line):
+        if line[0] not in _OPENING and not self._unstarted(request_id, line):
             return None
         run = Run(request_id, line[2])
         run.init, run.first, run.hidden = self.init, not self.runs, self.hidden
@@ -136,16 +137,16 @@ class _Reader:
         """Return the id that was running when the window opened: the last one before the first start."""
         found = None
         for kind, request_id, *_ in self.stream:
-            if kind == lines.START:
+            if kind in (lines.START, lines.WHOLE):
                 break
             found = request_id or found
         return found
 
-    def _suspect(self, place: int) -> None:
+    def _suspect(self, place: int, count: int = 1) -> None:
         if self.current is not None and place < self.until:
-            self.current.suspicious += 1
+            self.current.suspicious += count
         else:
-            self.suspicious += 1
+            self.suspicious += count
 
     def _nameless(self, place: int, kind: int, at: int, body: Any, level: str) -> None:
         inside = place < self.until
@@ -183,6 +184,11 @@ def _hides_success(stream: Sequence[Line]) -> bool:
     """Return whether a stream without a start is one of a JSON function at system log level WARN."""
     in_text = any(line[0] == lines.END or (line[0] == lines.REPORT and isinstance(line[3], str)) for line in stream)
     return not in_text and any(isinstance(line[3], dict) for line in stream)
+
+
+def _whole(run: Run, _: int, body: Whole) -> None:
+    run.start_seen = True
+    run.words, run.report, run.ended_at, run.last_at = body
 
 
 def _start(run: Run, at: int, _: Any) -> None:
@@ -245,7 +251,9 @@ def _says_error(body: Any) -> bool:
     return isinstance(text, str) and text.startswith("Error")
 
 
-_TAKE = {
+_OPENING = (lines.WHOLE, lines.START, lines.APP)
+_TAKE: dict[int, Callable[[Run, int, Any], None]] = {
+    lines.WHOLE: _whole,
     lines.START: _start,
     lines.END: _close,
     lines.REPORT: _report,

@@ -167,9 +167,7 @@ def test_situations_causes_and_ids_narrow_the_plan():
     assert [step.action for step in plan(snapshot, settings(), situations=["drift"]).steps] == ["update_row"]
     assert plan(snapshot, settings(), causes=["trigger_timeout"]).steps == ()
     assert len(plan(snapshot, settings(), causes=["not_invoked"]).steps) == 2
-    none = plan(snapshot, settings(), situations=["orphaned_row"])
-    assert none.steps == ()
-    assert "repairing orphaned row is not available yet" in none.warnings[0]
+    assert [step.action for step in plan(snapshot, settings(), situations=["orphaned_row"]).steps] == ["delete_row"]
     unknown = plan(snapshot, settings(), ids=["nobody@mail.test"])
     assert unknown.steps == ()
     assert unknown.warnings == ("n•••y@mail.test is left out: the snapshot has no such finding about it.",)

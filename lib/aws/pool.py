@@ -60,6 +60,34 @@ def account(aws: Aws, username: str) -> dict[str, Any] | None:
     return found
 
 
+def found(aws: Aws, attribute: str, value: str) -> dict[str, Any] | None:
+    """Return the first account with this `sub` or `email`, keys as in ``model.ACCOUNTS``, or None.
+
+    ListUsers is eventually consistent; of a name that is no username it alone can tell (AdminGetUser finds a federated
+    account by its username only).
+    """
+    if not value:
+        # An empty filter would list everyone.
+        return None
+    pool, escaped = aws.settings.user_pool_id, value.replace("\\", "\\\\").replace('"', '\\"')
+    following: dict[str, str] = {}
+    while True:
+        with aws.calling(f"look for an account of pool {pool}", action="cognito-idp:ListUsers"):
+            page = bulk.decoded(
+                bulk.body(
+                    aws.client("cognito-idp").list_users(
+                        UserPoolId=pool, Filter=f'{attribute} = "{escaped}"', Limit=1, **following
+                    )
+                )
+            )
+        if page["Users"]:
+            user = page["Users"][0]
+            return dict(_table([_cells(user, user.get("Attributes"))]).to_pylist()[0])
+        if not page.get("PaginationToken"):
+            return None
+        following = {"PaginationToken": page["PaginationToken"]}
+
+
 def describe(aws: Aws) -> dict[str, Any]:
     """Return what AWS says of the pool itself (DescribeUserPool)."""
     pool = aws.settings.user_pool_id

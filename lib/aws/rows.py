@@ -73,6 +73,11 @@ def sent_form(item: Item) -> Item:
     return {name: _recoded(value, base64.b64decode, str) for name, value in item.items()}
 
 
+def is_tombstone(item: Item) -> bool:
+    """Return whether AppSync has soft-deleted the row."""
+    return item.get("_deleted") == {"BOOL": True}
+
+
 def _rows_of(items: Sequence[Item]) -> pa.Table:
     cells = [_cells(item) for item in items]
     columns = [list(column) for column in zip(*cells, strict=True)] or [[] for _ in ROWS]

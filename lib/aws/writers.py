@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from lib.aws import pool, table
-from lib.aws.graphql import ACTION, FIELDS, Api, holding
-from lib.aws.rows import plain
+from lib.aws import api_type, pool, table
+from lib.aws.api_type import ApiType
+from lib.aws.graphql import ACTION, FIELDS, VERSION_FIELDS, Api, holding
+from lib.aws.rows import is_tombstone, plain
 from lib.aws.session import Aws
 from lib.aws.typed import typed
 from lib.model import AwsError, ConfigError, CredentialsError, Item, Wiring
@@ -34,14 +35,20 @@ class World(Protocol):
     def account(self, username: str) -> dict[str, Any] | None:
         """Return one account as of this moment, keys as in ``model.ACCOUNTS``, or None."""
 
+    def holder(self, row: Item, correlation: str) -> dict[str, Any] | None:
+        """Return the account that a row belongs to by the correlation, as of this moment, or None."""
+
     def row(self, id: str) -> Item | None:
         """Return one row as of this moment, or None."""
 
     def create(self, after: Item) -> tuple[Item, str]:
         """Write a row whose id is not there yet."""
 
+    def restore(self, after: Item) -> tuple[Item, str]:
+        """Write a row back, whole, whose id is not there any more."""
+
     def update(self, before: Item, after: Item) -> tuple[Item, str]:
-        """Turn a row that is still ``before`` into ``after``."""
+        """Turn a row that is still ``before`` into ``after``, a tombstone where that is one."""
 
     def delete(self, before: Item) -> tuple[Item | None, str]:
         """Delete a row that is still ``before``; what is returned is its tombstone, or None where it is gone."""
@@ -51,7 +58,16 @@ def world(aws: Aws, wiring: Wiring, writer: str) -> World:
     """Return the world behind a wiring, written to by ``writer`` (appsync or dynamodb)."""
     if writer == "dynamodb":
         return DynamoWriter(aws, wiring)
-    return AppSyncWriter(aws, wiring)
+    return AppSyncWriter(aws, wiring, _known_type(aws, wiring))
+
+
+def _known_type(aws: Aws, wiring: Wiring) -> ApiType | None:
+    url = aws.settings.graphql_url or wiring.graphql_url
+    try:
+        return api_type.ask(aws, url) if url else None
+    except CredentialsError:
+        # The first write says so, and stops the run.
+        return None
 
 
 class DynamoWriter:
@@ -71,12 +87,23 @@ class DynamoWriter:
         """Return one account as of this moment, keys as in ``model.ACCOUNTS``, or None."""
         return pool.account(self._aws, username)
 
+    def holder(self, row: Item, correlation: str) -> dict[str, Any] | None:
+        """Return the account that a row belongs to by the correlation, as of this moment, or None."""
+        if correlation in ("sub", "email"):
+            return pool.found(self._aws, correlation, _text(row, "id" if correlation == "sub" else "email"))
+        name = _text(row, "id") if correlation == "username" else _text(row, "owner").rpartition("::")[2]
+        return self.account(name) if name else None
+
     def row(self, id: str) -> Item | None:
         """Return one row as of this moment, or None."""
         return table.item(self._aws, self.table, id)
 
     def create(self, after: Item) -> tuple[Item, str]:
         """Write a row whose id is not there yet."""
+        return after, table.put_new(self._aws, self.table, after)
+
+    def restore(self, after: Item) -> tuple[Item, str]:
+        """Write a row back whose id is not there any more."""
         return after, table.put_new(self._aws, self.table, after)
 
     def update(self, before: Item, after: Item) -> tuple[Item, str]:
@@ -92,12 +119,13 @@ class AppSyncWriter(DynamoWriter):
     """Writes through the app's API, so that its subscribers and DataStore clients hear of it; reads as the other does.
 
     A condition of AppSync names fields of its schema only, and AUTOMERGE merges a stale version without an error: the
-    caller compares what comes back with what it wanted.
+    caller compares what comes back with what it wanted. GraphQL has neither an undelete nor a way to write a row back
+    as old as it was: these two go straight to the table.
     """
 
     writer = "appsync"
 
-    def __init__(self, aws: Aws, wiring: Wiring) -> None:
+    def __init__(self, aws: Aws, wiring: Wiring, known: ApiType | None = None) -> None:
         super().__init__(aws, wiring)
         url = aws.settings.graphql_url or wiring.graphql_url
         if not url:
@@ -105,6 +133,7 @@ class AppSyncWriter(DynamoWriter):
         self.api: str | None = url
         self._url: str = url
         self._versioned = wiring.versioned
+        self._known = known
         self._apis: dict[tuple[str, ...], Api] = {}
 
     def create(self, after: Item) -> tuple[Item, str]:
@@ -112,27 +141,42 @@ class AppSyncWriter(DynamoWriter):
         row = _fields(after)
         with _judged():
             written = self._api(row).create(row)
-        return _as_answered(after, written.record), written.request_id
+        return _as_answered(after, written.record, row), written.request_id
 
     def update(self, before: Item, after: Item) -> tuple[Item, str]:
-        """Call updateUser with the version of ``before``, holding every field that changes, and the e-mail."""
+        """Call updateUser with the version of ``before``, holding every field that changes, e-mail and owner.
+
+        A row that becomes a tombstone is deleted by deleteUser.
+        """
+        if is_tombstone(before) or (is_tombstone(after) and not _only_deletes(before, after)):
+            return super().update(before, after)
+        if is_tombstone(after):
+            answered, request_id = self.delete(before)
+            return answered or after, request_id
         old, new = _fields(before), _fields(after)
         changed = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
-        held = {name: old.get(name) for name in dict.fromkeys(["email", *changed])}
+        held = self._held(before, changed)
         with _judged():
             written = self._api(held).update({"id": old["id"], **changed}, self._version(before), holding(held))
-        return _as_answered(after, written.record), written.request_id
+        return _as_answered(after, written.record, held), written.request_id
 
     def delete(self, before: Item) -> tuple[Item | None, str]:
-        """Call deleteUser with the version of ``before``, holding its e-mail; a versioned row stays as a tombstone."""
-        old = _fields(before)
-        held = {"email": old.get("email")}
+        """Call deleteUser with the version of ``before``; a versioned row stays as a tombstone."""
+        held = self._held(before, {})
         with _judged():
-            written = self._api(held).delete(old["id"], self._version(before), holding(held))
-        return (_as_answered(before, written.record) if self._versioned else None), written.request_id
+            written = self._api(held).delete(_fields(before)["id"], self._version(before), holding(held))
+        return (_as_answered(before, written.record, held) if self._versioned else None), written.request_id
+
+    def _held(self, before: Item, changed: Iterable[str]) -> dict[str, Any]:
+        """Return the values that the row must still have: of the fields that the API's conditions are known to know."""
+        old = plain(before)
+        known = self._known.conditions if self._known else ()
+        also = [name for name in ("owner", "updatedAt") if name in known and isinstance(old.get(name), str | None)]
+        return {name: old.get(name) for name in dict.fromkeys(["email", *changed, *also])}
 
     def _api(self, fields: Iterable[str]) -> Api:
-        selected = tuple(dict.fromkeys([*FIELDS, *fields]))
+        # A DataStore client takes a change only from a mutation that selected every field of the type.
+        selected = self._known.fields if self._known else tuple(dict.fromkeys([*FIELDS, *fields]))
         if selected not in self._apis:
             self._apis[selected] = Api(
                 self._aws, self._url, self._aws.settings.api_key, fields=selected, versioned=self._versioned
@@ -148,10 +192,24 @@ def _fields(item: Item) -> dict[str, Any]:
     return {name: value for name, value in plain(item).items() if name not in _SET_BY_APPSYNC}
 
 
-def _as_answered(wanted: Item, record: Mapping[str, Any]) -> Item:
-    """Return the wanted item with every field that AppSync answered as it answered it."""
+def _text(item: Item, name: str) -> str:
+    return str(item.get(name, {}).get("S") or "")
+
+
+def _only_deletes(before: Item, after: Item) -> bool:
+    return _fields(before) == _fields(after)
+
+
+def _as_answered(wanted: Item, record: Mapping[str, Any], touched: Iterable[str]) -> Item:
+    """Return the wanted item with the fields that matter to it as AppSync answered them.
+
+    What else was selected is for the subscribers: AppSync may show it in another form than the table has it.
+    """
     item = dict(wanted)
-    for name, value in record.items():
+    for name in dict.fromkeys([*FIELDS, *VERSION_FIELDS, *touched]):
+        if name not in record:
+            continue
+        value = record[name]
         if value is None:
             item.pop(name, None)
         elif name not in wanted or plain({name: wanted[name]})[name] != value:

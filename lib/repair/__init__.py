@@ -1,6 +1,6 @@
 """Plans carried out and undone: checked, journalled, one run at a time per environment, every outcome on record."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,9 @@ from lib.config import Settings
 from lib.display import mask_emails, visible
 from lib.journal import COUNTED, Journal
 from lib.model import AwsError, Refused, iso, now
+from lib.repair import notes
 from lib.repair.carry_out import Outcome
+from lib.repair.inverse import inverse
 from lib.repair.plan import Plan, threshold
 from lib.repair.step import Step
 from lib.repair.worker import Worker, recorded
@@ -97,7 +99,8 @@ def undo_plan(journal: Journal, run_id: str, *, at: datetime | None = None) -> P
     if run["state"] in ("running", "waiting"):
         raise Refused(f"Run {run_id} is {run['state']}. It can be undone when it has ended.")
     done = [step for step in journal.steps(run_id) if step["state"] == "done"]
-    steps = tuple(_inverse(number, step) for number, step in enumerate(reversed(done), start=1))
+    inverted = [step for record in reversed(done) if (step := inverse(recorded(record)))]
+    steps = tuple(replace(step, number=number) for number, step in enumerate(inverted, start=1))
     facts = run["plan"] | {"over_threshold": False}
     draft = Plan(
         environment=run["environment"],
@@ -110,7 +113,7 @@ def undo_plan(journal: Journal, run_id: str, *, at: datetime | None = None) -> P
         steps=steps,
         **facts,
     )
-    return replace(draft, notes=tuple(_undo_notes(draft)))
+    return replace(draft, notes=tuple(notes.of_undo(draft, stamped=len(done) - len(steps))))
 
 
 def settle(world: World, journal: Journal, environment: str, *, who: str, resend: bool = True) -> list[Outcome]:
@@ -232,33 +235,6 @@ def _ending(plan: Plan, outcomes: list[Outcome]) -> tuple[str, str | None]:
     if all(outcome.state in ("done", "already") for outcome in outcomes):
         return "done", None
     return "partial", None
-
-
-def _inverse(number: int, record: dict[str, Any]) -> Step:
-    step = recorded(record)
-    return replace(
-        step,
-        number=number,
-        action="delete_row" if step.before is None else "update_row",
-        before=step.after,
-        after=step.before,
-        condition="the row is exactly as the run left it",
-        reason=f"Undo of step {step.number}: {step.action}.",
-        account={},
-    )
-
-
-def _undo_notes(draft: Plan) -> Iterable[str]:
-    deletes = any(step.after is None for step in draft.steps)
-    if deletes and draft.versioned and draft.writer == "appsync":
-        yield "The table is versioned: AppSync leaves a tombstone in the place of each deleted row."
-    elif deletes:
-        yield (
-            "Where a refresh has seen a row that is deleted here, its account is called row_deleted from now on: "
-            "repairing it then takes naming it by its id."
-        )
-    if not draft.steps:
-        yield "The run wrote nothing, so there is nothing to undo."
 
 
 def _line(step: Step, outcome: Outcome, total: int) -> str:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from lib.aws.rows import is_tombstone
 from lib.aws.writers import World
 from lib.display import mask_emails
 from lib.model import AwsError, CredentialsError, Item, email_key
-from lib.repair.step import Step, differing, facts, is_tombstone, is_written, same, text_of
+from lib.repair.step import KEPT_ROW, SERVICE_SET, Step, differing, facts, is_written, same, text_of, version_of
 
 _REFUSED_BY_AWS = ("AccessDenied", "AccessDeniedException", "Unauthorized", "UnauthorizedException", "403")
 _SKEW = timedelta(minutes=1)
@@ -41,19 +42,22 @@ def carry_out(world: World, step: Step, at: datetime, correlation: str, *, resen
     ``at`` is the time the row is given; ``resent`` says that an earlier try may have been done without an answer.
     """
     try:
-        account = world.account(step.account_id) if step.account and step.account_id else None
+        account = _account(world, step, correlation)
+        kept = _is_kept(world, step)
         row = world.row(step.row_id)
     except AwsError as error:
         return _not_begun(world, step, error)
     verdict = judge(step, account, row, correlation)
+    if verdict is None and not kept:
+        verdict = "refused", "The account's other row is gone, so this is its only one."
     if verdict:
         return Outcome(step.number, *verdict)
     wanted = step.wanted(row, at)
     try:
-        written, request_id = _send(world, row, wanted)
+        written, request_id = _send(world, step, row, wanted)
     except AwsError as error:
         return _Unsure(world, step, at, correlation, account, row, wanted, error, resent).settled()
-    if not is_written(written, wanted, created=row is None):
+    if not is_written(written, _as_versioned(step, wanted, written), created=row is None):
         return Outcome(
             step.number, "refused", "The row was changed by somebody else during the write; it is not as planned."
         )
@@ -67,15 +71,27 @@ def judge(step: Step, account: dict[str, Any] | None, row: Item | None, correlat
         return "refused", changed
     if step.before is None:
         return None if row is None else _occupied(step, row, correlation)
-    if step.after is None:
-        if row is None or is_tombstone(row):
-            return "already", "The row is gone."
-    elif row is None or is_tombstone(row):
-        return "refused", "The row was deleted meanwhile."
-    elif _is_met(step, row):
-        return "already", "The row has these values."
+    met = _met(step, row)
+    if met:
+        return met
     moved = differing(row, step.before)
     return None if not moved else ("refused", f"The row was changed meanwhile: {', '.join(moved)}.")
+
+
+def _met(step: Step, row: Item | None) -> tuple[str, str] | None:
+    """Return the verdict where a row that was there is gone, or is as the step wants it already."""
+    is_gone = row is None or is_tombstone(row)
+    if step.deletes:
+        return ("already", "The row is gone.") if is_gone else None
+    if row is None:
+        return "refused", "The row was deleted meanwhile."
+    if step.revives:
+        return None if is_gone else ("already", "The row is there.")
+    if is_gone:
+        return "refused", "The row was deleted meanwhile."
+    if step.stamps:
+        return ("already", "The row has a version.") if version_of(row) is not None else None
+    return ("already", "The row has these values.") if _is_met(step, row) else None
 
 
 def is_ours(world: World, found: Item | None, wanted: Item | None, *, created: bool) -> bool:
@@ -96,23 +112,41 @@ def _is_older(found: Item | None, wanted: Item | None) -> bool:
         return True
 
 
+def _account(world: World, step: Step, correlation: str) -> dict[str, Any] | None:
+    if step.account and step.account_id:
+        return world.account(step.account_id)
+    return world.holder(step.before, correlation) if step.needs_no_account and step.before else None
+
+
+def _is_kept(world: World, step: Step) -> bool:
+    """Return whether the row that an account is to keep is still there; true where none is named."""
+    kept = step.account.get(KEPT_ROW)
+    if not kept:
+        return True
+    row = world.row(kept)
+    return row is not None and not is_tombstone(row)
+
+
 def _account_moved(step: Step, account: dict[str, Any] | None) -> str | None:
     if not step.account:
-        return None
+        return "An account has come to this row meanwhile." if account is not None else None
     if account is None:
         return "The account is gone."
     current = facts(account)
     if current["sub"] != step.account.get("sub"):
         return "The account is gone; another one has its username now."
-    moved = [name for name, value in step.account.items() if (current.get(name) or None) != (value or None)]
+    taken = {name: value for name, value in step.account.items() if name != KEPT_ROW}
+    moved = [name for name, value in taken.items() if (current.get(name) or None) != (value or None)]
     return f"The account was changed meanwhile: {', '.join(moved)}." if moved else None
 
 
 def _occupied(step: Step, row: Item, correlation: str) -> tuple[str, str]:
     if is_tombstone(row):
-        return "refused", "A soft-deleted row has this id; reviving it is not available yet."
+        return "refused", "A soft-deleted row has this id. Refresh, then plan again: reviving it is a step of its own."
     if "_deleted" in row and row["_deleted"] not in ({"BOOL": False}, {"NULL": True}):
         return "refused", "A malformed row has this id."
+    if step.restores and set(differing(row, step.after)) - {*SERVICE_SET}:
+        return "refused", "Another row has this id now."
     if not _is_of_account(step, row, correlation):
         return "refused", "A row that is not this account's has this id."
     return "already", "The row is there."
@@ -127,18 +161,30 @@ def _is_of_account(step: Step, row: Item, correlation: str) -> bool:
 
 
 def _is_met(step: Step, row: Item) -> bool:
-    changes = step.changes()
-    if step.account and set(changes) == {"email"} and step.after:
+    return all(_has(step, row, name, value) for name, value in step.changes().items())
+
+
+def _has(step: Step, row: Item, name: str, value: dict[str, Any] | None) -> bool:
+    if name == "email" and step.account and step.after:
         # Case and spaces are no drift.
         return email_key(text_of(row, "email")) == email_key(text_of(step.after, "email"))
-    return all(row.get(name) == value for name, value in changes.items())
+    return row.get(name) == value
 
 
-def _send(world: World, row: Item | None, wanted: Item | None) -> tuple[Item | None, str]:
+def _send(world: World, step: Step, row: Item | None, wanted: Item | None) -> tuple[Item | None, str]:
     if wanted is None:
         assert row is not None
         return world.delete(row)
-    return world.create(wanted) if row is None else world.update(row, wanted)
+    if row is None:
+        return world.restore(wanted) if step.restores else world.create(wanted)
+    return world.update(row, wanted)
+
+
+def _as_versioned(step: Step, wanted: Item | None, written: Item | None) -> Item | None:
+    """Return the wanted row; one that is only stamped may begin at whichever version the service gives it."""
+    if step.stamps and wanted and written and version_of(written) is not None:
+        return wanted | {"_version": written["_version"]}
+    return wanted
 
 
 def _confirmed(world: World, step: Step, row: Item | None, written: Item | None, request_id: str) -> Outcome:

@@ -2,26 +2,22 @@
 
 import hashlib
 import json
-import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.aws.rows import plain
-from lib.aws.typed import typed
+from lib.aws.api_type import ApiType
 from lib.config import Settings
-from lib.display import mask_emails, visible
-from lib.model import SITUATIONS, ConfigError, Refused, iso, now
+from lib.display import mask_emails
+from lib.model import ConfigError, Refused, iso, now
 from lib.output import write_private
-from lib.repair.row_form import Missing, RowForm, learn
-from lib.repair.step import Step, facts, typed_item, version_of
+from lib.repair import duplicates, notes, shown
+from lib.repair.planner import ACTIONS, Finding, Planner, Terms, among
+from lib.repair.step import Step
 
 if TYPE_CHECKING:
     from lib.snapshot import Snapshot
@@ -33,7 +29,7 @@ SMALL = 10
 """The percentage threshold is for plans of more steps than this."""
 
 _FORMAT = 1
-_SHOWN = 20
+_ORDER = list(ACTIONS)
 
 
 @dataclass(frozen=True)
@@ -114,48 +110,17 @@ class Plan:
 
     def text(self, limit: int | None = None) -> str:
         """Return the plan for a person to read, e-mails masked; at most ``limit`` steps of it."""
-        return "\n".join(visible(mask_emails(line)) for line in self._lines(limit))
+        return shown.text(self, limit)
 
     def __repr__(self) -> str:
-        return self.text(_SHOWN)
+        return shown.text(self, shown.SHOWN)
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the sentences, and a table of the steps; e-mails masked."""
-        head, *_ = self._lines(0)
-        steps = [
-            {
-                "step": step.number,
-                "action": step.action,
-                "row": mask_emails(step.row_id),
-                "after": mask_emails(_image(step.after)),
-                "only if": mask_emails(step.condition),
-                "why": mask_emails(step.reason),
-            }
-            for step in self.steps[:_SHOWN]
-        ]
-        said = "".join(f"<p>{escape(mask_emails(text))}</p>" for text in (head, *self.warnings, *self.notes))
-        return said + (pd.DataFrame(steps).to_html(index=False) if steps else "")
+        return shown.html(self)
 
     def aws_cli(self, step: Step) -> str:
         """Return the same write as a command of the AWS CLI, quoted for a POSIX shell."""
-        return " ".join(shlex.quote(word) for word in _command(self, step))
-
-    def _lines(self, limit: int | None) -> Iterator[str]:
-        kind = f"Undo of run {self.undo_of}" if self.undo_of else f"Plan on snapshot {self.snapshot}"
-        where = f"on table {self.table} of {self.environment}, written through {self.writer}"
-        yield f"{kind}: {len(self.steps)} steps {where}"
-        for step in self.steps[:limit]:
-            yield f"{step.number:>5} {step.action} {step.row_id} (sub {step.sub or 'unknown'}): {step.reason}"
-            yield f"      before     {_image(step.before)}"
-            yield f"      after      {_image(step.after)}"
-            yield f"      condition  {step.condition}"
-        if limit is not None and len(self.steps) > limit:
-            yield f"      ... and {len(self.steps) - limit} more"
-        yield (
-            f"Cost: {self.cost['writes']} writes, {self.cost['admin_get_user']} AdminGetUser calls "
-            "(AWS may count each of these users as active this month)"
-        )
-        yield from (f"Note: {note}" for note in self.notes)
+        return shown.aws_cli(self, step)
 
 
 def plan(
@@ -167,116 +132,41 @@ def plan(
     ids: Collection[str] | None = None,
     accepted: bool = False,
     at: datetime | None = None,
+    known: ApiType | None = None,
+    asked: bool = False,
+    own_tombstones: Collection[str] = (),
 ) -> Plan:
     """Return the steps that repair the chosen findings: the row takes the account's values, never the reverse.
 
-    ``ids`` are Usernames, subs or row ids; ``accepted`` says that a person has accepted a suspicious snapshot.
-    Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
+    ``ids`` are Usernames, subs or row ids; ``accepted`` says that a person has accepted a suspicious snapshot;
+    ``known`` is the API's type where it was ``asked`` and told; ``own_tombstones`` are the rows that Pooltable itself
+    soft-deleted. Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
     """
     _refuse_unfit(snapshot, accepted)
     draft = _draft(snapshot, settings, accepted, at or now())
-    chosen = _chosen(snapshot, situations, causes, ids)
-    warnings = list(_not_found(chosen, ids))
-    planned = _Planner(snapshot, settings, draft, chosen, named=set(ids or ()))
-    steps = planned.steps()
-    warnings += planned.warnings
+    chosen, warnings = _chosen(snapshot, situations, causes, ids)
+    terms = Terms(draft.writer, draft.versioned, draft.correlation, known)
+    planner = Planner(snapshot, settings, terms, chosen, named=ids or ())
+    steps = planner.steps()
+    handler = snapshot.wiring.conflict_handler
+    warnings += [*planner.warnings, *_doubts(draft, steps, handler)]
     over = threshold(records(snapshot), settings, len(steps))
+    said = [
+        *notes.of_steps(steps, versioned=draft.versioned, own_tombstones=own_tombstones),
+        *notes.of_writer(draft, steps, handler=handler, known=known, asked=asked),
+    ]
     return replace(
         draft,
         steps=steps,
         warnings=(*warnings, over) if over else tuple(warnings),
-        notes=tuple(_notes(draft, steps)),
+        notes=tuple(said),
         over_threshold=bool(over),
     )
 
 
-class _Planner:
-    """Turns findings into steps; what cannot be one becomes a warning."""
-
-    def __init__(
-        self, snapshot: "Snapshot", settings: Settings, draft: Plan, findings: list[dict[str, Any]], named: set[str]
-    ) -> None:
-        self.warnings: list[str] = []
-        self._draft = draft
-        self._findings = findings
-        self._named = named
-        self._accounts = _by(snapshot, "accounts", "username", [each["account_id"] for each in findings])
-        drifted = [each["row_id"] for each in findings if each["situation"] == "drift"]
-        self._rows = _by(snapshot, "rows", "id", drifted)
-        self._form: RowForm | None = None
-        if any(each["situation"] == "orphaned_account" for each in findings):
-            self._form, learnt = learn(snapshot, settings, draft.correlation)
-            self.warnings += learnt
-
-    def steps(self) -> tuple[Step, ...]:
-        made = [step for finding in self._offered() if (step := self._step(finding))]
-        return tuple(replace(step, number=number) for number, step in enumerate(made, start=1))
-
-    def _step(self, finding: dict[str, Any]) -> Step | None:
-        return self._update(finding) if finding["situation"] == "drift" else self._create(finding)
-
-    def _offered(self) -> Iterator[dict[str, Any]]:
-        left_out: dict[str, int] = {}
-        for finding in self._findings:
-            reason = self._why_not(finding)
-            if reason:
-                left_out[reason] = left_out.get(reason, 0) + 1
-            else:
-                yield finding
-        self.warnings += [f"{count} left out: {reason}." for reason, count in left_out.items()]
-
-    def _why_not(self, finding: dict[str, Any]) -> str | None:
-        named = not self._named.isdisjoint((finding["account_id"], finding["sub"], finding["row_id"]))
-        if finding["situation"] not in DEFAULT_SITUATIONS:
-            return f"repairing {SITUATIONS[finding['situation']].lower()} is not available yet"
-        if named:
-            return None
-        if finding["cause"] == "row_deleted":
-            return "the row was there and was deleted, which somebody may have meant; name the account by id to plan it"
-        if finding["situation"] == "drift" and not self._accounts[finding["account_id"]]["email_verified"]:
-            return "the account's new e-mail is not verified (a way to take over a row); name it by id to plan it"
-        return None
-
-    def _create(self, finding: dict[str, Any]) -> Step | None:
-        assert self._form is not None
-        known = facts(self._accounts[finding["account_id"]])
-        try:
-            item, used = self._form.row(known)
-        except Missing as missing:
-            self.warnings.append(f"Account {_name(finding)} is left out: it has no {missing}, which its row needs.")
-            return None
-        if self._draft.versioned:
-            item["_version"] = {"N": "1"}
-        return Step(
-            number=0,
-            action="create_row",
-            situation=finding["situation"],
-            account_id=finding["account_id"],
-            sub=finding["sub"],
-            row_id=item["id"]["S"],
-            before=None,
-            after=item,
-            condition="no row has this id (attribute_not_exists(id))",
-            reason=finding["reason"] or "",
-            account=used,
-        )
-
-    def _update(self, finding: dict[str, Any]) -> Step:
-        known = facts(self._accounts[finding["account_id"]])
-        before = typed_item(self._rows[finding["row_id"]]["item"])
-        return Step(
-            number=0,
-            action="update_row",
-            situation=finding["situation"],
-            account_id=finding["account_id"],
-            sub=finding["sub"],
-            row_id=finding["row_id"],
-            before=before,
-            after=before | {"email": typed(known["email"])},
-            condition=_unchanged(self._draft, version_of(before)),
-            reason=finding["reason"] or "",
-            account={"sub": known["sub"], "email": known["email"]},
-        )
+def api_of(snapshot: "Snapshot", settings: Settings) -> str | None:
+    """Return the URL of the API that a plan would be written through, None where it goes to the table."""
+    return settings.graphql_url or snapshot.wiring.graphql_url if settings.writer != "dynamodb" else None
 
 
 def _refuse_unfit(snapshot: "Snapshot", accepted: bool) -> None:
@@ -330,36 +220,47 @@ def _chosen(
     situations: Collection[str] | None,
     causes: Collection[str] | None,
     ids: Collection[str] | None,
-) -> list[dict[str, Any]]:
+) -> tuple[list[Finding], list[str]]:
+    """Return the findings to repair, in the order of the steps, and what to say of those that are not there."""
     findings = snapshot.table("findings")
     if situations is not None or ids is None:
-        findings = findings.filter(_among(findings["situation"], situations or DEFAULT_SITUATIONS))
+        findings = findings.filter(among(findings["situation"], situations or DEFAULT_SITUATIONS))
     if causes is not None:
-        findings = findings.filter(_among(findings["cause"], causes))
+        findings = findings.filter(among(findings["cause"], causes))
     if ids is not None:
-        masks = [_among(findings[name], ids) for name in ("account_id", "sub", "row_id")]
+        masks = [among(findings[name], ids) for name in ("account_id", "sub", "row_id")]
         findings = findings.filter(pc.or_(pc.or_(masks[0], masks[1]), masks[2]))
+    chosen = [each for each in findings.to_pylist() if each["situation"] != "duplicate"]
+    warnings: list[str] = []
+    if "duplicate" in (situations or ()) and ids is None:
+        warnings += duplicates.listed(snapshot)
+    elif "duplicate" in (situations or ()):
+        shared, warnings = duplicates.chosen(snapshot, ids or ())
+        chosen += [each for each in shared if each not in chosen]
+    if not warnings:
+        warnings += _not_found(chosen, ids)
+    return sorted(chosen, key=_place), warnings
+
+
+def _place(finding: Finding) -> tuple[int, str]:
     # Whatever the order of the findings, the same plan.
-    return sorted(findings.to_pylist(), key=lambda each: (each["situation"] == "drift", each["account_id"] or ""))
+    situation = finding["situation"]
+    place = _ORDER.index(situation) if situation in _ORDER else len(_ORDER)
+    return place, finding["account_id"] or finding["row_id"] or ""
 
 
-def _among(column: pa.ChunkedArray, values: Iterable[str]) -> pa.ChunkedArray:
-    return pc.fill_null(pc.is_in(column, value_set=pa.array(list(values), pa.string())), False)
-
-
-def _by(snapshot: "Snapshot", table: str, key: str, ids: Iterable[str | None]) -> dict[str, dict[str, Any]]:
-    wanted = [id for id in ids if id is not None]
-    if not wanted:
-        return {}
-    records = snapshot.table(table)
-    return {record[key]: record for record in records.filter(_among(records[key], wanted)).to_pylist()}
-
-
-def _not_found(findings: list[dict[str, Any]], ids: Collection[str] | None) -> Iterator[str]:
+def _not_found(findings: list[Finding], ids: Collection[str] | None) -> Iterator[str]:
     found = {finding[name] for finding in findings for name in ("account_id", "sub", "row_id")}
     for id in ids or ():
         if id not in found:
             yield f"{mask_emails(id)} is left out: the snapshot has no such finding about it."
+
+
+def _doubts(draft: Plan, steps: Collection[Step], handler: str | None) -> Iterator[str]:
+    """Yield what speaks against trusting the API's answers."""
+    is_judged = draft.writer == "appsync" and draft.versioned and any(step.before for step in steps)
+    if is_judged and handler in notes.UNCERTAIN_HANDLERS:
+        yield f"{notes.UNCERTAIN_HANDLERS[handler]} Each row is compared with what was wanted after its write."
 
 
 def records(snapshot: "Snapshot") -> int:
@@ -377,58 +278,3 @@ def threshold(records: int, settings: Settings, steps: int) -> str | None:
     if steps > SMALL and percent < 100 and steps * 100 > percent * records:
         return f"{steps} steps are more than max_repair_percent = {percent:g} of {records} records. {release}"
     return None
-
-
-def _notes(draft: Plan, steps: Collection[Step]) -> Iterator[str]:
-    creates = any(step.action == "create_row" for step in steps)
-    updates = any(step.action == "update_row" for step in steps)
-    if creates and draft.versioned and draft.writer == "appsync":
-        yield "Undoing a created row leaves AppSync's tombstone in its place, as the table is versioned."
-    if draft.versioned and draft.writer == "dynamodb" and steps:
-        yield "A direct write reaches DataStore clients only at their next base sync; AppSync would tell them at once."
-    if updates and draft.writer == "appsync":
-        yield (
-            "AppSync can only be asked to hold the fields of its schema: each row is re-read immediately before the "
-            "write, and the record that comes back is compared."
-        )
-
-
-def _unchanged(draft: Plan, version: int | None) -> str:
-    if draft.writer == "dynamodb":
-        return "every attribute is as it was read"
-    held = "email is as it was read"
-    return f"_version = {version} and {held}" if draft.versioned else held
-
-
-def _name(finding: Mapping[str, Any]) -> str:
-    return mask_emails(finding["sub"] or finding["account_id"])
-
-
-def _image(item: Mapping[str, Any] | None) -> str:
-    return json.dumps(plain(dict(item)), default=str, ensure_ascii=False) if item is not None else "no row"
-
-
-def _command(plan: Plan, step: Step) -> Iterator[str]:
-    wanted = step.wanted(step.before, plan.at)
-    where = ("--table-name", plan.table, "--region", plan.region)
-    if step.before is None:
-        yield from ("aws", "dynamodb", "put-item", *where, "--item", json.dumps(wanted))
-        yield from ("--condition-expression", "attribute_not_exists(id)")
-        return
-    verb = "delete-item" if wanted is None else "update-item"
-    yield from ("aws", "dynamodb", verb, *where, "--key", json.dumps({"id": step.before["id"]}))
-    names = {f"#{place}": name for place, name in enumerate(dict.fromkeys([*step.before, *(wanted or {})]))}
-    alias = {name: place for place, name in names.items()}
-    values = {f":before{alias[name][1:]}": value for name, value in step.before.items()}
-    if wanted is not None:
-        changed = [name for name in wanted if wanted[name] != step.before.get(name)]
-        values |= {f":after{alias[name][1:]}": wanted[name] for name in changed}
-        gone = [alias[name] for name in step.before if name not in wanted]
-        sets = "SET " + ", ".join(f"{alias[name]} = :after{alias[name][1:]}" for name in changed)
-        yield from ("--update-expression", sets + (f" REMOVE {', '.join(gone)}" if gone else ""))
-    yield from (
-        "--condition-expression",
-        " AND ".join(f"{alias[name]} = :before{alias[name][1:]}" for name in step.before),
-    )
-    yield from ("--expression-attribute-names", json.dumps(names))
-    yield from ("--expression-attribute-values", json.dumps(values))

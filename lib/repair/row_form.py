@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.config import Settings
-from lib.model import Item, Refused
+from lib.model import Item, Refused, email_key
+from lib.repair.step import text_of
 
 if TYPE_CHECKING:
     from lib.snapshot import Snapshot
@@ -68,6 +69,27 @@ class RowForm:
             used |= {placeholder: _value(account, placeholder) for placeholder in _PLACEHOLDER.findall(template)}
             item[name] = {"S": _PLACEHOLDER.sub(lambda match: _value(account, match.group(1)), template)}
         return item, used
+
+
+def taken_over(settings: Settings, account: Mapping[str, str | None], row: Item) -> tuple[Item, dict[str, str | None]]:
+    """Return the attributes of a row that the account's values are to replace, and the attributes they come from.
+
+    These are the e-mail where the keys differ, and each configured attribute that is made from the account's. A plain
+    text of `[..row]` is for new rows only: an older row may have moved on from it.
+    """
+    used = {"sub": account.get("sub"), "email": account.get("email")}
+    changes: Item = {}
+    if account.get("email") and email_key(account["email"]) != email_key(text_of(row, "email")):
+        changes["email"] = {"S": str(account["email"])}
+    for name, template in settings.row.items():
+        placeholders = _PLACEHOLDER.findall(template)
+        if name == "id" or not placeholders or not all(account.get(each) for each in placeholders):
+            continue
+        used |= {each: account[each] for each in placeholders}
+        value = _PLACEHOLDER.sub(lambda match: _value(account, match.group(1)), template)
+        if text_of(row, name) != value:
+            changes[name] = {"S": value}
+    return changes, used
 
 
 def learn(snapshot: "Snapshot", settings: Settings, correlation: str) -> tuple[RowForm, list[str]]:

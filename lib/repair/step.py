@@ -3,28 +3,35 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from lib.aws.rows import rows_of
+from lib.aws.rows import is_tombstone, rows_of
 from lib.aws.typed import typed
 from lib.model import Item, iso
 
 SERVICE_SET = ("createdAt", "updatedAt", "_version", "_lastChangedAt")
 """What the writer sets at the moment of the write; an undo leaves it as it is."""
 
+KEPT_ROW = "kept_row"
+"""Among a step's account: the row that the account has besides the one that is deleted."""
+
+TOMBSTONE_LIFE = timedelta(minutes=43200)
+"""Amplify's baseTableTtl: how long a soft-deleted row stays before DynamoDB removes it."""
+
 
 @dataclass(frozen=True)
 class Step:
     """One conditional write: what a row was when it was planned, and what it is to become.
 
-    ``before`` is None where a row is to be created, ``after`` where one is to be deleted. ``account`` has the
-    attributes of the account that ``after`` was made from; empty in an undo, which asks no account.
+    ``before`` is None where a row is to be created, ``after`` where one is to be deleted for good; a row of a versioned
+    table is deleted by becoming a tombstone. ``account`` has the attributes of the account that ``after`` was made
+    from; empty in an undo, which asks no account.
     """
 
     number: int
-    action: str  # create_row | update_row | delete_row
+    action: str  # create_row | update_row | revive_row | stamp_row | delete_row
     situation: str
     account_id: str | None
     sub: str | None
@@ -34,6 +41,31 @@ class Step:
     condition: str
     reason: str
     account: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the row is gone for the app afterwards."""
+        return self.after is None or (is_tombstone(self.after) and not is_tombstone(self.before or {}))
+
+    @property
+    def revives(self) -> bool:
+        """Whether a soft-deleted row lives again afterwards."""
+        return is_tombstone(self.before or {}) and not is_tombstone(self.after or self.before or {})
+
+    @property
+    def stamps(self) -> bool:
+        """Whether the row is only given its first version."""
+        return self.action == "stamp_row"
+
+    @property
+    def restores(self) -> bool:
+        """Whether an undo brings back a row that is gone for good, as it was."""
+        return self.before is None and "createdAt" in (self.after or {})
+
+    @property
+    def needs_no_account(self) -> bool:
+        """Whether the row may only be deleted while it still has no account."""
+        return self.action == "delete_row" and self.situation == "orphaned_row"
 
     def changes(self) -> dict[str, dict[str, Any] | None]:
         """Return the application attributes that change, None for one that is removed."""
@@ -53,12 +85,23 @@ class Step:
         item |= {name: value for name, value in changes.items() if value is not None}
         item["updatedAt"] = {"S": iso(at)}
         if row is None:
-            item["createdAt"] = item["updatedAt"]
-        version = version_of(row) if row else 0
-        if "_version" in (row or self.after) and version is not None:
+            # A row that an undo brings back is as old as it was.
+            item["createdAt"] = self.after.get("createdAt", item["updatedAt"])
+        if self.deletes and "_ttl" not in changes:
+            item["_ttl"] = {"N": str(int((at + TOMBSTONE_LIFE).timestamp()))}
+        version = self._version_before(row)
+        if version is not None:
             milliseconds = int(at.timestamp() * 1000)
             item |= {"_version": {"N": str(version + 1)}, "_lastChangedAt": {"N": str(milliseconds)}}
         return item
+
+    def _version_before(self, row: Item | None) -> int | None:
+        """Return the version that the write counts on from, None where the row gets none."""
+        wants_one = version_of(self.after or {}) is not None
+        if row is None:
+            return 0 if wants_one else None
+        found = version_of(row)
+        return 0 if found is None and wants_one else found
 
 
 def typed_item(text: str) -> Item:
@@ -88,12 +131,8 @@ def is_written(found: Item | None, wanted: Item | None, *, created: bool) -> boo
         return False
     kept, asked = _kept(found) or {}, _kept(wanted) or {}
     names = set(asked) if created else set(asked) | set(kept)
-    return all(kept.get(name) == asked.get(name) for name in names - {"createdAt", "updatedAt", "_lastChangedAt"})
-
-
-def is_tombstone(item: Item) -> bool:
-    """Return whether AppSync has soft-deleted the row."""
-    return item.get("_deleted") == {"BOOL": True}
+    given = {"createdAt", "updatedAt", "_lastChangedAt"} | ({"_ttl"} if is_tombstone(wanted) else set())
+    return all(kept.get(name) == asked.get(name) for name in names - given)
 
 
 def version_of(item: Item) -> int | None:

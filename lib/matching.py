@@ -91,8 +91,7 @@ def _unclear(wiring: Wiring) -> str:
 
 
 def _contaminated(wiring: Wiring, neighbour: Snapshot, count: int) -> str:
-    rows = "1 row" if count == 1 else f"{count:,} rows"
     return (
-        f"{rows} of table {wiring.table} belong to accounts of {neighbour.manifest['environment']} (pool "
-        f"{neighbour.wiring.pool}): its trigger writes here too, or the table was copied. See Wiring."
+        f"Accounts of another pool own {count:,} of the rows of table {wiring.table}: those of {neighbour.manifest['environment']} "
+        f"(pool {neighbour.wiring.pool}). Its trigger writes here too, or the table was copied."
     )

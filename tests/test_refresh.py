@@ -264,3 +264,34 @@ def test_what_the_journal_wrote_is_known_by_what_matches_it(place, correlation):
     place.refresh(correlation=correlation)
     wrote(place, row("anna") | {"id": {"S": "another-id"}, "owner": {"S": "anna::anna"}})
     assert causes(place.refresh(correlation=correlation)) == {"anna": "row_deleted"}
+
+
+def test_a_correlation_learnt_by_owner_makes_the_scan_consistent_at_once_and_alone_the_next_time(place):
+    place.accounts = [account("anna"), account("bob")]
+    place.rows = [row("r1") | {"owner": {"S": "anna::anna"}}, row("r2") | {"owner": {"S": "bob"}}]
+    first = place.refresh()
+    assert (first.wiring.correlation, first.wiring.correlation_source) == ("owner", "learnt")
+    scans = [scan["ConsistentRead"] for scan in place.fake.asked("Scan") if "Segment" in scan]
+    assert (scans.count(False), scans.count(True)) == (4, 4)
+    assert [line["situation"] for line in first.table("pairs").to_pylist()] == ["drift", "drift"]
+    place.refresh()
+    scans = [scan["ConsistentRead"] for scan in place.fake.asked("Scan") if "Segment" in scan]
+    assert (scans.count(False), scans.count(True)) == (4, 8)
+
+
+def test_without_a_clear_correlation_there_is_a_snapshot_and_no_plan(place):
+    place.accounts, place.rows = [account("anna"), account("bob")], [row("anna"), row("x")]
+    snapshot = place.refresh()
+    assert (snapshot.manifest["complete"], snapshot.wiring.correlation) == (True, None)
+    assert situations(snapshot) == {"anna": "in_sync", "bob": "orphaned_account", "x": "orphaned_row"}
+    with pytest.raises(Refused, match="Set correlation"):
+        plan(snapshot, place.settings)
+
+
+def test_the_first_read_of_an_empty_table_can_be_accepted_and_planned_whole(place):
+    place.accounts = [account("anna"), account("bob")]
+    snapshot = place.refresh()
+    assert snapshot.manifest["suspicious"] is True
+    assert any("no living row" in warning for warning in snapshot.wiring.warnings)
+    made = plan(snapshot, place.settings, accepted=True)
+    assert sorted(step.row_id for step in made.steps) == ["anna", "bob"]

@@ -53,7 +53,7 @@ def test_every_command_of_the_contract_is_there_and_in_the_readme():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("policy",), ("init",), ("accept", "--id", "x", "--why", "y"), ("forget", "--id", "x")]
+    "arguments", [("init",), ("accept", "--id", "x", "--why", "y"), ("forget", "--id", "x")]
 )
 def test_what_is_not_there_yet_says_so(home, arguments):
     shown = run(*arguments)

@@ -29,8 +29,11 @@ def wiring(name: str | None, as_json: bool) -> None:
 @options.environment
 @click.option("--repair", is_flag=True, help="With the actions that repairs need.")
 def policy(name: str | None, repair: bool) -> None:
-    """Print the least-privilege IAM policy (not available yet)."""
-    options.not_yet("policy")
+    """Print the least-privilege IAM policy for what the pool leads to."""
+    found = options.opened(name).policy(repair=repair)
+    for sentence in found.left_out:
+        click.echo(f"Warning: {safe(sentence)}", err=True)
+    click.echo(found.text())
 
 
 @click.command()

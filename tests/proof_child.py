@@ -46,9 +46,9 @@ def _perform(command: dict[str, Any], config: Config, settings: Settings, aws: A
     try:
         with Path(command["told"]).open("a", encoding="utf-8") as told:
             status = _done(command, config, settings, aws, told)
-    except BaseException:
-        traceback.print_exc()
     finally:
+        if sys.exc_info()[0]:
+            traceback.print_exc()
         os._exit(status)
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from proof_proxy import Call, Fate, Item, Write, application
@@ -34,12 +35,13 @@ class Figures:
     kills: Counter[str] = field(default_factory=Counter)
     missed: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    stages: int = 0
     plays: int = 0
     app: int = 0
     effective: int = 0
     acknowledged: int = 0
     undecidable: int = 0
-    """Writes nobody heard of, to rows that the app changed before they were read back: nobody can tell whose they are."""
+    """Unheard writes to rows that the app changed before they were read back: nobody can tell whose they were."""
     broken: Counter[str] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
 
@@ -273,26 +275,51 @@ def play(
     chance: random.Random,
     *,
     apply_kills: list[Kill],
-    undo_kills: list[Kill],
+    undo_kills: list[Kill] | None,
     faults: float = 0.05,
-    apps: int = 1,
-    expires: float = 0.1,
+    expires: float = 0.3,
     creates: int = 4,
     updates: int = 2,
 ) -> None:
-    """Play one plan: a process for each kill, then one that nothing happens to; the same for the undo."""
+    """Play one plan: a process for each kill, one that is not killed, one that nothing happens to; then the undo.
+
+    ``faults`` is the part of the calls that break. The app acts while the first process runs. The kills of the undo
+    are dealt to the runs that did the apply; None leaves the undo out.
+    """
     piece = Play(stage, figures, chance, creates, updates)
     piece.plan()
 
-    def script(kill: Kill | None, kills: int) -> Script:
-        acts = {chance.randint(1, 12): piece.app_on(chance.choice(piece.ids)) for _ in range(apps if not kills else 0)}
+    def scripts(kills: list[Kill]) -> list[Script]:
         expiry = chance.randint(1, 12) if chance.random() < expires else None
-        return Script(chance, kill, faults, None if kill else expiry, acts)
+        made = [Script(chance, kill, faults) for kill in kills] + [Script(chance, None, faults, expiry)]
+        made[0].app = {chance.randint(1, 12): piece.app_on(chance.choice(piece.ids))}
+        return made
 
-    applied = piece.until_done("apply", [script(kill, place) for place, kill in enumerate([*apply_kills, None])])
-    ended = None
-    for place, run in enumerate(piece.applied(applied)):
-        kills = undo_kills if not place else []
-        ended = piece.until_done("undo", [script(kill, place) for place, kill in enumerate(kills)], run)
-    piece.undone(ended)
+    applied = piece.until_done("apply", scripts(apply_kills))
+    runs = piece.applied(applied)
+    if undo_kills is not None:
+        ended = None
+        for place, run in enumerate(runs):
+            dealt = undo_kills[place :: len(runs)]
+            ended = piece.until_done("undo", scripts(dealt) if dealt else [], run)
+        piece.undone(ended)
     piece.end()
+
+
+def campaign(stage: Stage, figures: Figures, kills: int, seed: int) -> None:
+    """Play plans under random kills and faults until so many kills more have hit."""
+    wanted = figures.kills.total() + kills
+    for number in count(seed):
+        chance = random.Random(number)
+        # What was applied by one run is undone by one: that is where an undo can be killed most.
+        apply_kills, undo_kills = (_kills(chance, 12, POINTS), _kills(chance, 3, POINTS[1:]))
+        if number % 3 == 0:
+            apply_kills, undo_kills = [], _kills(chance, 9, POINTS[1:])
+        play(stage, figures, chance, apply_kills=apply_kills, undo_kills=undo_kills, creates=6, updates=3)
+        if figures.kills.total() >= wanted:
+            return
+
+
+def _kills(chance: random.Random, kills: int, points: tuple[str, ...]) -> list[Kill]:
+    likely = [*points, "write", "read back"]
+    return [(chance.choice(likely), chance.choice(HOW), chance.choice((1, 1, 2, 3))) for _ in range(kills)]

@@ -122,6 +122,11 @@ def is_denied(error: AwsError) -> bool:
     return error.code in _DENIED_CODES
 
 
+def is_throttled(error: AwsError) -> bool:
+    """Return whether AWS asks for fewer requests."""
+    return error.code in _THROTTLED_CODES
+
+
 def quoted(text: object) -> str:
     """Return what AWS said in a form fit for one line of a message: short, visible, without e-mails and keys."""
     return _SECRET.sub("(secret)", mask_emails(visible(str(text))))[:300].rstrip(". ")

@@ -1,6 +1,6 @@
 """Plans carried out and undone: checked, journalled, one run at a time per environment, every outcome on record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -62,8 +62,9 @@ def apply(
     read_only: bool = False,
     progress: Told | None = None,
     cancelled: Callable[[], bool] | None = None,
+    at_once: int = 1,
 ) -> Run:
-    """Carry out a plan, one conditional write per step, and return the run.
+    """Carry out a plan, one conditional write per step, ``at_once`` steps side by side, and return the run.
 
     ``records`` is how many the stored snapshot of the plan has (``plan.records``), None where it is gone or is another
     one; an undo, which is made from the journal, needs none. ``release`` is the number of steps, typed by the person
@@ -85,22 +86,24 @@ def apply(
         except Refused as taken:
             raise entry.refused(journal, str(taken)) from taken
         run_id = entry.started(journal)
-        return _run(run_id, plan, Worker(world, journal, lease), told, cancelled or (lambda: False))
+        return _run(run_id, plan, Worker(world, journal, lease, at_once), told, cancelled or (lambda: False))
 
 
-def undo_plan(journal: Journal, run_id: str, *, at: datetime | None = None) -> Plan:
+def undo_plan(
+    journal: Journal, run_id: str, *, steps: Collection[int] | None = None, at: datetime | None = None
+) -> Plan:
     """Return the plan that reverses what a run did, last step first; each row must be as the run left it.
 
-    Raises ``ConfigError`` for a run that is not there, ``Refused`` for one that cannot be undone.
+    ``steps`` are the numbers of those to reverse, by default all that wrote something. Raises ``ConfigError`` for a
+    run that is not there, ``Refused`` for one that cannot be undone.
     """
     [run] = journal.history(run_id=run_id)
     if run["kind"] == "undo":
         raise Refused(f"Run {run_id} is itself an undo, and that cannot be undone. Refresh, then plan again.")
     if run["state"] in ("running", "waiting"):
         raise Refused(f"Run {run_id} is {run['state']}. It can be undone when it has ended.")
-    done = [step for step in journal.steps(run_id) if step["state"] == "done"]
+    done = _undoable(journal.steps(run_id), run_id, steps)
     inverted = [step for record in reversed(done) if (step := inverse(recorded(record)))]
-    steps = tuple(replace(step, number=number) for number, step in enumerate(inverted, start=1))
     facts = run["plan"] | {"over_threshold": False}
     draft = Plan(
         environment=run["environment"],
@@ -110,10 +113,15 @@ def undo_plan(journal: Journal, run_id: str, *, at: datetime | None = None) -> P
         digest=run["digest"],
         at=at or now(),
         undo_of=run_id,
-        steps=steps,
+        steps=tuple(replace(step, number=number) for number, step in enumerate(inverted, start=1)),
         **facts,
     )
-    return replace(draft, notes=tuple(notes.of_undo(draft, stamped=len(done) - len(steps))))
+    return replace(draft, notes=tuple(notes.of_undo(draft, stamped=len(done) - len(inverted))))
+
+
+def unfinished(journal: Journal, run_id: str) -> list[dict[str, Any]]:
+    """Return the steps of a run that did not get done: refused, failed, unknown, or never begun."""
+    return [step for step in journal.steps(run_id) if step["state"] not in ("done", "already")]
 
 
 def settle(world: World, journal: Journal, environment: str, *, who: str, resend: bool = True) -> list[Outcome]:
@@ -123,6 +131,19 @@ def settle(world: World, journal: Journal, environment: str, *, who: str, resend
     """
     with journal.lease(environment, who) as lease:
         return Worker(world, journal, lease).settle(resend=resend)
+
+
+def _undoable(records: list[dict[str, Any]], run_id: str, chosen: Collection[int] | None) -> list[dict[str, Any]]:
+    done = [step for step in records if step["state"] == "done" and (chosen is None or step["number"] in chosen)]
+    without = sorted(set(chosen or ()) - {step["number"] for step in done})
+    if without:
+        raise Refused(f"Step {without[0]} of run {run_id} wrote nothing, so there is nothing to undo in it.")
+    if any(step["purged"] for step in done):
+        raise Refused(
+            f"Run {run_id} cannot be undone any more: what its rows were before was purged from the journal, "
+            "or forgotten on somebody's request. Only digests are left."
+        )
+    return done
 
 
 @dataclass(frozen=True)
@@ -214,6 +235,7 @@ def _run(run_id: str, plan: Plan, worker: Worker, told: Told, cancelled: Callabl
                 told(_line(step, outcome, total), len(outcomes), total)
         state, message = ("interrupted", unsettled) if unsettled else _ending(plan, outcomes)
         worker.journal.finish(run_id, state, message)
+    outcomes.sort(key=lambda outcome: outcome.number)
     [record] = worker.journal.runs(run_id=run_id)
     return Run(run_id, plan.environment, state, message, tuple(outcomes), record)
 
@@ -228,8 +250,9 @@ def _unsettled(worker: Worker, run_id: str) -> str | None:
 
 
 def _ending(plan: Plan, outcomes: list[Outcome]) -> tuple[str, str | None]:
-    if outcomes and outcomes[-1].stops:
-        return "interrupted", f"{outcomes[-1].message} The plan can be applied again: it goes on where it stopped."
+    stopped = next((outcome for outcome in outcomes if outcome.stops), None)
+    if stopped:
+        return "interrupted", f"{stopped.message} The plan can be applied again: it goes on where it stopped."
     if len(outcomes) < len(plan.steps):
         return "cancelled", f"Cancelled after {len(outcomes)} of {len(plan.steps)} steps."
     if all(outcome.state in ("done", "already") for outcome in outcomes):

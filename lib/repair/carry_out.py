@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from lib.aws.errors import is_throttled
 from lib.aws.rows import is_tombstone
 from lib.aws.writers import World
 from lib.display import mask_emails
@@ -24,7 +25,8 @@ _WAYS_OUT = (
 class Outcome:
     """What became of a step: done, already, refused, failed or unknown; `planned` where it never began.
 
-    ``stops`` is true when no later step could fare better: somebody must sign in or give a permission first.
+    ``stops`` is true when no later step could fare better: somebody must sign in or give a permission first;
+    ``throttled`` when nothing was done because the service asks for fewer requests.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Outcome:
     after: Item | None = None
     request_id: str = ""
     stops: bool = False
+    throttled: bool = False
 
 
 def carry_out(world: World, step: Step, at: datetime, correlation: str, *, resent: bool = False) -> Outcome:
@@ -240,7 +243,9 @@ class _Unsure:
         if not self.resent:
             return carry_out(self.world, self.step, self.at, self.correlation, resent=True)
         # Without any answer it may still be on its way.
-        return self._outcome("unknown" if self.error.code.endswith(_NO_ANSWER) else "failed", str(self.error))
+        if self.error.code.endswith(_NO_ANSWER):
+            return self._outcome("unknown", str(self.error))
+        return self._outcome("failed", str(self.error), throttled=is_throttled(self.error))
 
     def _verdict(self, found: Item | None) -> tuple[str, str] | None:
         return judge(self.step, self.account, found, self.correlation)
@@ -253,7 +258,8 @@ def _not_begun(world: World, step: Step, error: AwsError) -> Outcome:
     """Return the outcome of a step of which AWS says that nothing was done."""
     said = mask_emails(str(error))
     if not _is_hopeless(error):
-        return Outcome(step.number, "failed", said, request_id=error.request_id)
+        throttled = is_throttled(error)
+        return Outcome(step.number, "failed", said, request_id=error.request_id, throttled=throttled)
     if world.writer == "appsync" and error.action == "appsync:GraphQL":
         said = f"{said} {_WAYS_OUT}"
     return Outcome(step.number, "planned", said, request_id=error.request_id, stops=True)

@@ -9,6 +9,7 @@ from typing import Any
 from lib.aws.writers import World
 from lib.journal import Journal, Lease
 from lib.model import Item, JournalError, now
+from lib.repair.abreast import abreast
 from lib.repair.carry_out import Outcome, carry_out, is_ours
 from lib.repair.step import SERVICE_SET, Step
 
@@ -22,18 +23,13 @@ class Worker:
     world: World
     journal: Journal
     lease: Lease
+    at_once: int = 1
 
     def outcomes(
         self, run_id: str, steps: Iterable[Step], correlation: str, cancelled: Callable[[], bool]
     ) -> Iterator[tuple[Step, Outcome]]:
-        """Carry out the steps one after the other, until it is cancelled or no later step could succeed."""
-        for step in steps:
-            if cancelled():
-                return
-            outcome = self._carry_out(run_id, step, correlation)
-            yield step, outcome
-            if outcome.stops:
-                return
+        """Carry out the steps, ``at_once`` of them, until it is cancelled or no later step could succeed."""
+        return abreast(steps, lambda step: self._carry_out(run_id, step, correlation), self.at_once, cancelled)
 
     def settle(self, *, but: str | None = None, resend: bool = True) -> list[Outcome]:
         """Settle the steps that earlier runs left open, and close those runs; ``but`` is the run under way."""
@@ -104,6 +100,7 @@ class Worker:
             before=outcome.before,
             after=outcome.after,
             request_id=outcome.request_id,
+            lease=self.lease,
         )
 
 

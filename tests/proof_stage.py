@@ -121,6 +121,7 @@ class Stage:
             graphql_url=f"{self.proxy.url}/graphql" if writer == "appsync" else None,
             writer=writer,
             api_key=self._world.keys["renewed"],
+            correlation="username",
             grace_minutes=0,
             log_days=1,
             max_repair_percent=100,

@@ -8,23 +8,28 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lib import matching, notebook, repair, rescue
-from lib.aws import discovery, logs, writers
+from lib import judging, matching, notebook, repair, rescue
+from lib.aws import api_type, discovery, logs, writers
+from lib.aws.api_type import ApiType
 from lib.aws.checks import Seen
 from lib.aws.discovery import Chain, Check
+from lib.aws.graphql import ACTION
 from lib.aws.policy import Policy, policy
-from lib.aws.rows import rows_of
+from lib.aws.rows import is_tombstone, rows_of
 from lib.aws.session import Aws
 from lib.aws.write_right import WriteRight, write_right
 from lib.config import Config, Settings, nearest
 from lib.journal import Journal
 from lib.logparse.excerpt import RawLog, excerpt
-from lib.model import CAUSES, SITUATIONS, ConfigError, NoSnapshot, Progress, Refused, Wiring, now
+from lib.model import CAUSES, SITUATIONS, ConfigError, CredentialsError, NoSnapshot, Progress, Refused, Wiring, now
+from lib.person import digest
 from lib.refresh import refresh
 from lib.repair import Run, Told
 from lib.repair import plan as planning
+from lib.repair.carry_out import WAYS_OUT, Outcome
 from lib.repair.plan import Plan
 from lib.snapshot import Snapshot, Store
+from lib.views.key_gap import key_gap
 from lib.views.link_facts import link_facts
 
 _RIGHT_LASTS = timedelta(minutes=10)
@@ -35,7 +40,7 @@ _STARTING, _LONGEST_RUN, _LAST_WORDS = timedelta(seconds=10), timedelta(seconds=
 class Environment:
     """A pool, its table and its log; the snapshots of them, and the journal. Safe to share between threads.
 
-    Opening it contacts nothing: AWS is first asked by ``refresh``, ``apply``, ``undo`` and ``wiring``.
+    Opening it contacts nothing: AWS is first asked by ``refresh``, ``plan``, ``apply``, ``undo`` and ``wiring``.
     """
 
     def __init__(self, config: Config, settings: Settings) -> None:
@@ -46,6 +51,7 @@ class Environment:
         self.store = Store(config.snapshots_path, settings.name, config.keep, settings.user_pool_id)
         self.journal = Journal(config.journal_url)
         self._lock = threading.Lock()
+        self._types: dict[str, ApiType | None] = {}
         self._views: dict[tuple[str, int], Snapshot] = {}
         self._asking = threading.Lock()
         self._right: tuple[datetime, WriteRight] | None = None
@@ -63,15 +69,18 @@ class Environment:
 
         A source that was not read to its end does not raise: ``manifest["complete"]`` is false, and says why.
         """
+        self._purge()
         with notebook.progress() as shown:
             return refresh(self.aws, self.store, self.journal, progress or shown, neighbours=self.neighbours())
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot with the repairs confirmed since it began; raise ``NoSnapshot`` without one."""
-        snapshot, mark = self.store.latest(), self.journal.mark()
+        snapshot, mark, judged = self.store.latest(), self.journal_mark(), judging.in_effect(self.journal, self.name)
         with self._lock:
             if (snapshot.stamp, mark) not in self._views:
-                self._views = {(snapshot.stamp, mark): self._overlaid(snapshot)}
+                view = self._overlaid(snapshot)
+                by_situation = judged.by_situation
+                self._views = {(snapshot.stamp, mark): view.with_judged(by_situation) if by_situation else view}
             return self._views[snapshot.stamp, mark]
 
     def neighbours(self) -> list[Snapshot]:
@@ -106,8 +115,18 @@ class Environment:
         snapshot = snapshot or self.latest()
         if accept_suspicious and snapshot.manifest["suspicious"]:
             self.accept(snapshot, why)
-        accepted = self.accepted(snapshot)
-        return planning.plan(snapshot, self.settings, situations=situations, causes=causes, ids=ids, accepted=accepted)
+        known, asked = self._api_type(snapshot)
+        return planning.plan(
+            snapshot,
+            self.settings,
+            situations=situations,
+            causes=causes,
+            ids=ids,
+            accepted=self.accepted(snapshot),
+            known=known,
+            asked=asked,
+            own_tombstones=self._own_tombstones,
+        )
 
     def accepted(self, snapshot: Snapshot) -> bool:
         """Return whether a person has accepted this snapshot although it is suspicious."""
@@ -131,30 +150,80 @@ class Environment:
 
         ``release`` is the number of steps, typed by the person who lets a plan over its threshold pass.
         """
+        stored = self._stored(plan)
         return repair.apply(
             plan,
             self._world(),
             self.journal,
             who=who or operator(),
             settings=self.settings,
-            records=self._records(plan),
+            records=planning.records(stored) if stored else None,
+            doubt=planning.doubt(plan, stored, self.settings) if stored and not plan.undo_of else None,
             why=why,
             release=release,
             read_only=bool(self.settings.read_only),
             progress=progress,
             cancelled=cancelled,
+            at_once=repair.AT_ONCE,
         )
 
-    def undo_plan(self, run_id: str) -> Plan:
-        """Return the plan that reverses what a run did, once the steps it may have left open are settled."""
-        if not self.settings.read_only:
-            repair.settle(self._world(), self.journal, self.name, who=operator(), resend=False)
-        return repair.undo_plan(self.journal, run_id)
+    def undo_plan(self, run_id: str, *, steps: Collection[int] | None = None) -> Plan:
+        """Return the plan that reverses what a run did, once the steps it may have left open are settled.
+
+        ``steps`` are the numbers of those to reverse, by default all that wrote something.
+        """
+        self._settle_first()
+        return repair.undo_plan(self.journal, run_id, steps=steps)
+
+    def retry_plan(self, run_id: str) -> Plan:
+        """Return the plan of what a run did not get done, made anew: of a repair on the newest snapshot.
+
+        Raises ``Refused`` where nothing is left to do.
+        """
+        self._settle_first()
+        [run], left = self.journal.history(self.name, run_id), repair.unfinished(self.journal, run_id)
+        if not left:
+            raise Refused(f"Run {run_id} got everything done: there is nothing to try again.")
+        if run["kind"] == "undo":
+            rows = {step["row_id"] for step in left}
+            meant = [step["number"] for step in self.journal.steps(run["undo_of"]) if step["row_id"] in rows]
+            return repair.undo_plan(self.journal, run["undo_of"], steps=meant)
+        return self.plan(
+            ids=[step["sub"] or step["row_id"] for step in left], situations={step["situation"] for step in left}
+        )
+
+    def settle(self, *, who: str | None = None) -> list[Outcome]:
+        """Settle the steps that dead runs left open, by reading back; asks AWS only where there are any.
+
+        Raises ``Refused`` while somebody is repairing: those steps may be theirs.
+        """
+        if not self.journal.left_open(self.name):
+            return []
+        return repair.settle(self._world(), self.journal, self.name, who=who or operator())
 
     def undo(self, run: Run | str, *, why: str | None = None, progress: Told | None = None) -> Run:
         """Reverse a run where its rows are untouched since, and return the run that did."""
         run_id = run if isinstance(run, str) else run.run_id
         return self.apply(self.undo_plan(run_id), why=why, progress=progress)
+
+    def accept_finding(self, id: str, *, why: str, until: datetime | None = None, who: str | None = None) -> list[str]:
+        """Record that a person has judged the findings about an id; return their situations.
+
+        They stay listed, with the note ``accepted``, and are not counted until ``until``, or their situation changes.
+        """
+        return judging.accept(self.journal, self.name, self.latest(), id, who=who or operator(), why=why, until=until)
+
+    def forget(self, id: str, *, who: str | None = None) -> int:
+        """Take one person out of every stored snapshot and the journal's images; return of how many lines.
+
+        The person is whoever has the id (a Username, a sub or a row id), with all accounts and rows of their e-mail.
+        Digests stay. Raises ``Refused`` while somebody is repairing. What AWS still holds, a refresh reads again.
+        """
+        who = who or operator()
+        with self.journal.lease(self.name, who):
+            person = self.journal.person(self.name, self.store.person(id))
+            taken = self.journal.forget(self.name, person, who=who, digest=digest(id))
+            return taken + self.store.forget(person)
 
     def runs(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the journal's runs of this environment, newest first; one run also with its steps."""
@@ -237,6 +306,17 @@ class Environment:
         self.aws.on_loopback()
         return rescue.apply(self.rescue_plan(days), self.aws, self.journal, who=who or operator(), why=why)
 
+    def gap_plan(self) -> Plan:
+        """Return the plan that backfills exactly the accounts lost while the trigger had no valid key.
+
+        Raises ``Refused`` where the latest snapshot knows of none.
+        """
+        snapshot = self.latest()
+        gap = key_gap(snapshot)
+        if gap is None or not gap.accounts:
+            raise Refused("No account without a row was lost to an expired key. Refresh to see the latest ones.")
+        return self.plan(snapshot, ids=gap.accounts)
+
     def chain(self) -> dict[str, Any]:
         """Return the contract's ``wiring --json`` object."""
         wiring, checks = self.wiring()
@@ -268,14 +348,49 @@ class Environment:
         return None
 
     def journal_mark(self) -> int:
-        """Return a number that changes with every outcome in the journal."""
-        return self.journal.mark()
+        """Return a number that changes with every outcome in the journal, and when an acceptance runs out."""
+        return self.journal.mark() + judging.in_effect(self.journal, self.name).over
 
-    def _records(self, plan: Plan) -> int | None:
-        """Return how many records the stored snapshot of a plan has, None where it is gone or is another one."""
+    def _purge(self) -> None:
+        if self.config.purge_after_days is not None:
+            before = now() - timedelta(days=self.config.purge_after_days)
+            self.journal.purge(self.name, before, who=operator())
+
+    def _settle_first(self) -> None:
+        if not self.settings.read_only:
+            repair.settle(self._world(), self.journal, self.name, who=operator(), resend=False)
+
+    def _stored(self, plan: Plan) -> Snapshot | None:
+        """Return the stored snapshot that a plan was made on, None where it is gone or is another one."""
         of_plan = (each for each in self.store.newest_first() if each.stamp == plan.snapshot)
-        found = next((each for each in of_plan if each.manifest["digest"] == plan.digest), None)
-        return planning.records(found) if found else None
+        return next((each for each in of_plan if each.manifest["digest"] == plan.digest), None)
+
+    def _api_type(self, snapshot: Snapshot) -> tuple[ApiType | None, bool]:
+        """Return what the API tells of its type User, and whether it was asked.
+
+        Raises ``Refused`` where it refuses the caller: no step could be carried out.
+        """
+        url = planning.api_of(snapshot, self.settings)
+        if not url:
+            return None, False
+        if url not in self._types:
+            try:
+                found = api_type.ask(self.aws, url)
+            except CredentialsError as error:
+                raise Refused(f"There is no plan. {error} {WAYS_OUT}") from error
+            right = None if self.settings.api_key else self.write_right()
+            if right and right.may is False and right.action == ACTION:
+                raise Refused(f"There is no plan. {right.why} {WAYS_OUT}")
+            self._types[url] = found
+        return self._types[url], True
+
+    def _own_tombstones(self, row_ids: Collection[str]) -> set[str]:
+        """Return which of these rows were last soft-deleted from here."""
+        last: dict[str, Any] = {}
+        for step in self.journal.steps_on(self.name, row_ids):
+            if step["state"] == "done":
+                last.setdefault(step["row_id"], step["after"])
+        return {row_id for row_id, after in last.items() if after and is_tombstone(after)}
 
     def _overlaid(self, snapshot: Snapshot) -> Snapshot:
         changed, confirmed_at = {}, {}

@@ -1,4 +1,4 @@
-"""Overview and Failures as a link opens them, and without the trigger's log."""
+"""Overview as a link opens it, and without the trigger's log."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib import connect
 from lib.demo.world import World
-from lib.views import failures, trends
+from lib.views import trends
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,20 +34,6 @@ def opened(page: str, **parameters: str) -> AppTest:
     return app
 
 
-def test_every_group_of_failures_opens_by_its_link_and_an_unknown_one_gives_the_first(world: World) -> None:
-    snapshot = connect("demo").refresh()
-    over = trends.period(snapshot)
-    found = failures.groups(snapshot, over)
-    said = {}
-    for fingerprint in [*found["fingerprint"], "unknown"]:
-        runs = failures.invocations(snapshot, over, fingerprint)
-        app = opened("failures", group=fingerprint)
-        said[fingerprint] = len(app.dataframe[1].value)
-        assert said[fingerprint] == len(runs) or fingerprint == "unknown"
-    assert said["unknown"] == said[found["fingerprint"][0]]
-    assert len(found) > 3
-
-
 def test_a_bar_in_the_link_lists_its_sign_ups_and_one_that_is_none_the_latest_losses(world: World) -> None:
     snapshot = connect("demo").refresh()
     counted = trends.sign_ups(snapshot, trends.period(snapshot))
@@ -59,6 +45,7 @@ def test_a_bar_in_the_link_lists_its_sign_ups_and_one_that_is_none_the_latest_lo
     for wrong in ("yesterday", "1999-01-01", "<script>"):
         app = opened("overview", bar=wrong)
         assert "Latest sign-ups without a row" in [heading.value for heading in app.subheader]
+        assert any("bar that is not in this period" in caption.value for caption in app.caption)
 
 
 def test_without_the_log_failures_says_so_and_overview_knows_no_silent_ones(

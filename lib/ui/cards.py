@@ -40,14 +40,11 @@ def thinned(course: Sequence[float], most: int) -> list[float]:
     return [sum(course[start : start + width]) for start in range(0, len(course), width)]
 
 
-def masked(email: object) -> str:
-    """Return an e-mail as it may leave the server: masked, on one line; empty where there is none."""
-    return "" if pd.isna(email) else display.visible(display.mask_email(str(email)) or "")  # type: ignore[call-overload]
-
-
-def told(text: object) -> str:
-    """Return a text from a log as it may leave the server: e-mails masked, on one line; empty where there is none."""
-    return "" if pd.isna(text) else display.visible(display.mask_emails(str(text)))  # type: ignore[call-overload]
+def told(text: object, *, reveal: bool = False) -> str:
+    """Return a text as it may leave the server: masked unless revealed, on one line; empty where there is none."""
+    if text is None or pd.isna(text):  # type: ignore[call-overload]
+        return ""
+    return display.visible(str(text) if reveal else display.mask_emails(str(text)))
 
 
 def account_link(sub: object) -> str:

@@ -12,10 +12,10 @@ from lib import charts, display
 from lib.environment import Environment
 from lib.model import SITUATIONS
 from lib.repair.plan import DEFAULT_SITUATIONS
-from lib.ui import cards, frame, repairs, table, twins
+from lib.ui import cards, frame, raw_log, repairs, table, twins
 from lib.views import lookup
 from lib.views.lookup import Detail
-from lib.views.timeline import Moment, timeline, told
+from lib.views.timeline import DriftSeen, Moment, drift_seen, timeline, told
 
 _MARKS = {
     "ok": ("check_circle", "green"),
@@ -25,7 +25,7 @@ _MARKS = {
 }
 _LINES = 12
 _TOLD = 3  # of many runs the last ones: they are a retry group at most
-_SOURCES = {"pool": "user pool", "log": "trigger log", "table": "table", "journal": "journal"}
+_SOURCES = {"pool": "user pool", "log": "trigger log", "table": "table", "journal": "journal", "snapshot": "snapshot"}
 _NOTES = {
     "look_alike_email": "The two e-mails look alike, but are written in different characters.",
     "time_without_zone": "A time of the row has no zone; UTC was assumed.",
@@ -49,14 +49,14 @@ def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
     _notes(line)
     if line["situation"] in DEFAULT_SITUATIONS:
         repairs.button(opened, "Repair this one…", [line["id"]], key="accounts_repair_one")
-    moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line))
+    moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line), _drift_seen(opened, detail))
     if moments:
         st.subheader("What happened", anchor=False)
         for moment in moments:
             _moment(moment, reveal=reveal)
     _holders(detail, reveal=reveal)
     _records(detail, reveal=reveal)
-    _evidence(detail, reveal=reveal)
+    _evidence(opened, detail, reveal=reveal)
     _command_line(opened.env, line)
 
 
@@ -90,24 +90,44 @@ def _notes(line: Mapping[str, Any]) -> None:
 def _moment(moment: Moment, *, reveal: bool) -> None:
     icon, colour = _MARKS[moment.state]
     when = "at an unknown time" if moment.at is None else frame.ago(moment.at)
-    parts = [_absolute(moment.at), _plain(moment.said, reveal=reveal), _SOURCES[moment.source]]
-    parts.append(_plain(moment.id or "", reveal=False)[: 8 if moment.source == "log" else None])
+    parts = [_absolute(moment.at), _plain(moment.said, reveal=reveal), _SOURCES[moment.source], _id(moment)]
     with st.container(horizontal=True, gap="small"):
         st.markdown(f":{colour}[:material/{icon}:]", width="content")
         with st.container(gap=None):
             _words(_plain(moment.what, reveal=reveal), aside=when, weight=600)
             _words(" · ".join(filter(None, parts)), size="12px", quiet=True)
+        if moment.source == "log" and moment.id:
+            _link_to_run(moment.id)
 
 
-def _evidence(detail: Detail, *, reveal: bool) -> None:
-    """Show the last runs' request ids, whole and to be copied, with what they said of an error."""
+def _id(moment: Moment) -> str:
+    # The account's and the row's stand whole above; a run's id is what one looks for in the journal.
+    shown = _plain(moment.id or "", reveal=False)
+    return shown if moment.source in ("journal", "snapshot") else shown[:8]
+
+
+def _link_to_run(request_id: str) -> None:
+    st.page_link(
+        "pages/failures.py",
+        label="Run",
+        icon=":material/arrow_outward:",
+        icon_position="right",
+        width="content",
+        query_params=frame.with_environment(request=request_id),
+    )
+
+
+def _evidence(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
+    """Show the last runs' request ids, whole and to be copied, with what they said of an error and their raw log."""
     runs = [run for run in detail.invocations if run["request_id"]][-_TOLD:]
     if not runs:
         return
     st.subheader("In the trigger's log", anchor=False)
+    retention_days = opened.snapshot.wiring.retention_days
     for run in runs:
         lines = [f"RequestId: {run['request_id']}", *(told(run) or "").split("\n")[:_LINES]]
         st.code("\n".join(_plain(line, reveal=reveal) for line in lines if line), language=None, wrap_lines=True)
+        raw_log.shown(opened.env, run, page="accounts", reveal=reveal, retention_days=retention_days)
 
 
 def _holders(detail: Detail, *, reveal: bool) -> None:
@@ -171,6 +191,17 @@ def _steps_on(env: Environment, line: Mapping[str, Any]) -> list[dict[str, Any]]
 @st.cache_data(max_entries=64, show_spinner=False)
 def _steps(environment: str, mark: int, ids: tuple[str, ...], _env: Environment) -> list[dict[str, Any]]:
     return _env.journal.steps_on(environment, ids)
+
+
+def _drift_seen(opened: frame.Opened, detail: Detail) -> DriftSeen | None:
+    if detail.line["situation"] != "drift":
+        return None
+    return _drift_since(opened.env.name, opened.snapshot.stamp, detail.key, opened, detail)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _drift_since(environment: str, stamp: str, key: str, _opened: frame.Opened, _detail: Detail) -> DriftSeen | None:
+    return drift_seen(_opened.env.store.newest_first(), _detail)
 
 
 def _words(text: str, *, size: str = "14px", weight: int = 400, quiet: bool = False, aside: str = "") -> None:

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from lib import display
-from lib.environment import operator
-from lib.model import CAUSES, SITUATIONS, JournalError
-from lib.ui import frame
+from lib.model import CAUSES, SITUATIONS
+from lib.ui import frame, revealing
 from lib.ui.table import ALL
 from lib.views import lookup
 from lib.views.trends import BY_WEIGHT, FINDINGS_BY_WEIGHT
@@ -49,9 +47,7 @@ def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
             on_change=_first_page,
         )
         cause = _cause(lookup.causes(opened.snapshot, situation, search=search))
-        reveal = st.toggle("Reveal e-mails", key="accounts_reveal", on_change=_revealed, args=(opened,))
-        if refusal := st.session_state.pop("accounts_refused", None):
-            st.text(display.safe(refusal))
+        reveal = revealing.toggle(opened, "accounts")
     return Chosen(situation, cause, search, _page(), counts), reveal
 
 
@@ -151,14 +147,3 @@ def _turn(label: str, icon: str, page: int, *, disabled: bool) -> None:
         key=f"accounts_{icon}",
         on_click=lambda: st.query_params.update(page=str(page + 1)),
     )
-
-
-def _revealed(opened: frame.Opened) -> None:
-    if not st.session_state["accounts_reveal"]:
-        return
-    try:
-        opened.env.journal.record("reveal", environment=opened.env.name, who=operator())
-    except JournalError as error:
-        # What cannot be put on record is not shown.
-        st.session_state["accounts_reveal"] = False
-        st.session_state["accounts_refused"] = str(error)

@@ -36,8 +36,9 @@ class _Kpi:
 def kpis(shown: Overview) -> None:
     """Show the four figures of the period with the change against the one before and their course."""
     words = f"vs previous {trends.RANGES[shown.name][0]}"
-    with st.container(horizontal=True, gap="small"):
-        for kpi in (_sign_ups(shown), _missing(shown), _silent(shown), _in_sync(shown)):
+    found = (_sign_ups(shown), _missing(shown), _silent(shown), _in_sync(shown))
+    for place, kpi in zip(st.columns(len(found), gap="small"), found, strict=True):
+        with place:
             _card(kpi, words)
 
 
@@ -72,7 +73,7 @@ def _in_sync(shown: Overview) -> _Kpi:
 def _card(kpi: _Kpi, words: str) -> None:
     # Without a delta the card would lose its colour and its line of the row.
     is_known = kpi.change is not None
-    with st.container(border=True, height="stretch", gap="xsmall", width=_WIDE):
+    with st.container(border=True, height="stretch", gap="xsmall"):
         st.metric(
             kpi.label,
             kpi.value,

@@ -6,13 +6,16 @@ import pandas as pd
 import streamlit as st
 
 from lib import charts
+from lib.display import counted
 from lib.model import HEALTHY
-from lib.ui import cards, frame
+from lib.ui import cards, choice, frame, table
 from lib.views import overview as counting
 from lib.views import trends
 from lib.views.overview import Overview
 
 _LISTED = 200
+_DAY = timedelta(days=1)
+_OVERWRITTEN = "overwritten"  # in the URL
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -39,6 +42,7 @@ def situation_card(shown: Overview) -> None:
                     query_params=frame.with_environment(situation=line["situation"]),
                 )
                 st.markdown(f"{line['count']:,}", width=64, text_alignment="right")
+    _overwritten(shown)
     found = shown.situations[~shown.situations["situation"].isin(HEALTHY)]
     if found.empty:
         st.caption("Nothing needs attention: every account has its row.")
@@ -49,6 +53,18 @@ def situation_card(shown: Overview) -> None:
         "Review and repair", type="primary", icon=":material/arrow_forward:", icon_position="right", width="stretch"
     ):
         st.switch_page("pages/accounts.py", query_params=frame.with_environment(situation=found["situation"].iloc[0]))
+
+
+def _overwritten(shown: Overview) -> None:
+    count = shown.overwritten.attrs["count"]
+    if count:
+        st.button(
+            f"{counted(count, 'row')} overwritten by a password reset",
+            icon=":material/warning:",
+            type="tertiary",
+            on_click=lambda: choice.go(list=_OVERWRITTEN, bar=None),
+            key="overview_overwritten",
+        )
 
 
 def outcome_chart(shown: Overview) -> None:
@@ -68,7 +84,7 @@ def outcome_chart(shown: Overview) -> None:
 
 
 def _below_the_chart(shown: Overview) -> None:
-    unit = "hours" if shown.over.step < timedelta(days=1) else "days"
+    unit = "hours" if shown.over.step < _DAY else "days"
     st.caption(f"Bars are {unit}, UTC. Click one to list its sign-ups below.")
     _stalls(shown)
     if shown.reach is not None and shown.reach > shown.over.start:
@@ -87,11 +103,12 @@ def _stalls(shown: Overview) -> None:
                 f" {line['lost']:,} sign-ups in a row lost theirs.",
                 width="content",
             )
-            st.page_link(
-                "pages/accounts.py",
-                label="First account lost",
-                query_params=frame.with_environment(account=line["sub"]),
-            )
+            if not pd.isna(line["sub"]):
+                st.page_link(
+                    "pages/accounts.py",
+                    label="First account lost",
+                    query_params=frame.with_environment(account=line["sub"]),
+                )
     if len(shown.stalls) > len(worst):
         more = len(shown.stalls) - len(worst)
         st.caption(f"{more} smaller gap{'s' if more > 1 else ''} in this period.")
@@ -106,26 +123,38 @@ def chosen_bar(shown: Overview) -> trends.Period | None:
     return shown.over.bar(start) if start in set(shown.counted["at"]) else None
 
 
-def forget_bar() -> None:
-    """Take the chosen bar out of the URL."""
-    st.query_params.pop("bar", None)
-
-
 def losses_card(opened: frame.Opened, shown: Overview) -> None:
-    """Show the latest sign-ups without a row, or all those of the chosen bar; each opens its account."""
-    bar = chosen_bar(shown)
-    if bar is None:
+    """Show the latest sign-ups without a row, or what the URL asks for: a bar's, or those whose row was overwritten."""
+    named, bar = st.query_params.get("bar", ""), chosen_bar(shown)
+    if st.query_params.get("list") == _OVERWRITTEN:
+        _headline("Rows overwritten by a password reset")
+        st.caption(
+            "The trigger also ran when the password was reset, and wrote the row anew: what the app kept is lost."
+        )
+        _listed(shown.overwritten, "No row was overwritten.", shown.overwritten.attrs["count"])
+    elif bar is not None:
+        _headline(f"Sign-ups of {bar.start.strftime('%-d %b, %H:%M UTC' if bar.step < _DAY else '%-d %b')}")
+        found = trends.members(opened.snapshot, bar, trends.OUTCOMES, limit=_LISTED, worst_first=True)
+        total = int(shown.counted.loc[shown.counted["at"] == bar.start, list(trends.OUTCOMES)].to_numpy().sum())
+        _listed(found, "Nobody signed up then.", total)
+    else:
         st.subheader("Latest sign-ups without a row", anchor=False)
+        if named:
+            st.caption("The link names a bar that is not in this period; these are the latest losses instead.")
         _sign_ups_table(shown.losses, "No sign-up of this period lost its row.")
-        return
-    when = bar.start.strftime("%-d %b, %H:%M UTC" if bar.step < timedelta(days=1) else "%-d %b")
+
+
+def _headline(title: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Sign-ups of {when}", anchor=False, width="content")
-        st.button("Latest losses", icon=":material/close:", type="tertiary", on_click=forget_bar)
-    found = trends.members(opened.snapshot, bar, trends.OUTCOMES, limit=_LISTED, worst_first=True)
-    _sign_ups_table(found, "Nobody signed up then.")
-    if len(found) == _LISTED:
-        st.caption(f"The first {_LISTED} of them, losses first.")
+        st.subheader(title, anchor=False, width="content")
+        back = {"bar": None, "list": None}
+        st.button("Latest losses", icon=":material/close:", type="tertiary", on_click=lambda: choice.go(**back))
+
+
+def _listed(found: pd.DataFrame, nothing: str, total: int) -> None:
+    _sign_ups_table(found, nothing)
+    if total > len(found):
+        st.caption(f"The first {len(found):,} of {total:,}.")
 
 
 def funnel_card(shown: Overview) -> None:
@@ -169,9 +198,9 @@ def _sign_ups_table(found: pd.DataFrame, nothing: str) -> None:
             {
                 "When": found["signed_up_at"],
                 "Signed up": found["signed_up_at"],
-                "E-mail": [cards.masked(email) for email in found["email"]],
-                "Sub": ["" if pd.isna(sub) else str(sub)[:8] for sub in found["sub"]],
-                "Why": [cards.told(why) for why in found["why"]],
+                "E-mail": [table.email(email, reveal=False) for email in found["email"]],
+                "Sub": [table.cell(sub, reveal=True)[:8] for sub in found["sub"]],
+                "Why": [table.cell(why, reveal=False) for why in found["why"]],
                 "Open": [cards.account_link(sub) for sub in found["sub"]],
             }
         ),
@@ -189,7 +218,4 @@ def _sign_ups_table(found: pd.DataFrame, nothing: str) -> None:
 
 def _choose_bar() -> None:
     points = st.session_state["overview_bars"]["selection"]["points"]
-    if points:
-        st.query_params["bar"] = points[0]["x"].replace(" ", "T")
-    else:
-        forget_bar()
+    choice.go(bar=points[0]["x"].replace(" ", "T") if points else None, list=None)

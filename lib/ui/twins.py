@@ -1,7 +1,9 @@
 """What a page does, as commands to be copied: every word quoted for a POSIX shell, no e-mail in full."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
 
 from lib import display
 
@@ -33,3 +35,12 @@ def findings(
     words += ["--all"] if every else []
     words += ["--reveal"] if reveal else []
     return shlex.join([*words, "--format", "csv", "-o", file])
+
+
+def raw_log(run: Mapping[str, Any]) -> str:
+    """Return the AWS command that prints what the log still holds around a run's time, in its stream."""
+    since = int(run["started_at"].timestamp() * 1000) - 1000
+    until = int((run["ended_at"] or run["started_at"] + timedelta(seconds=900)).timestamp() * 1000) + 5000
+    words = ["aws", "logs", "filter-log-events", "--log-group-name", run["log_group"]]
+    words += ["--log-stream-names", run["log_stream"], "--start-time", str(since), "--end-time", str(until)]
+    return shlex.join(words)

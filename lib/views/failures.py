@@ -1,7 +1,7 @@
 """What the Failures page shows: runs of the trigger that failed or lost a row, grouped by what they have in common."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -39,6 +39,23 @@ def _fingerprint(message: str) -> str:
     for pattern, instead in _VARIABLE:
         message = f"regexp_replace({message}, '{pattern}', '{instead}', 'g')"
     return message
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How far the log's evidence reaches, and where it looks odd; None and 0 where there is nothing.
+
+    ``proven_from`` is as of ``trends.log_reach``; ``examples`` are the runs with most suspicious lines, by request
+    id, and how many these are.
+    """
+
+    runs: int
+    oldest: datetime | None
+    proven_from: datetime | None
+    retention_days: int | None
+    suspicious: int
+    suspicious_runs: int
+    examples: list[tuple[str, int]]
 
 
 RUNS = """
@@ -167,6 +184,28 @@ def duration_facts(snapshot: Snapshot, over: Period) -> dict[str, Durations]:
     )
     starts = ["cold" if is_cold else "warm" for is_cold in facts.pop("cold_start")]
     return {start: Durations(*line) for start, line in zip(starts, facts.itertuples(index=False), strict=True)}
+
+
+def evidence(snapshot: Snapshot, most: int = 5) -> Evidence:
+    """Return what all statements on the trigger's runs rest on."""
+    known = snapshot.sql(
+        "select count(*) as runs, min(started_at) as oldest, coalesce(sum(suspicious), 0) as suspicious,"
+        " count(*) filter (where suspicious > 0) as suspicious_runs from invocations"
+    ).iloc[0]
+    examples = snapshot.sql(
+        "select request_id, suspicious from invocations where suspicious > 0 and request_id is not null"
+        " order by suspicious desc, started_at desc, request_id limit $most",
+        most=most,
+    )
+    return Evidence(
+        runs=int(known["runs"]),
+        oldest=None if pd.isna(known["oldest"]) else known["oldest"].to_pydatetime(),
+        proven_from=log_reach(snapshot),
+        retention_days=snapshot.wiring.retention_days,
+        suspicious=int(known["suspicious"]),
+        suspicious_runs=int(known["suspicious_runs"]),
+        examples=[(str(name), int(lines)) for name, lines in examples.itertuples(index=False)],
+    )
 
 
 def _courses(snapshot: Snapshot, over: Period) -> dict[str, list[int]]:

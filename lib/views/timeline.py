@@ -45,15 +45,19 @@ def drift_seen(snapshots: Iterable[Snapshot], detail: Detail) -> DriftSeen | Non
 
     Only as many are opened as show it, and one more.
     """
-    first = None
+    first: Snapshot | None = None
     for snapshot in (each for each in snapshots if each.manifest["complete"]):
         shown = snapshot.sql(
             "select 1 from findings where situation = 'drift' and account_id = $id", id=detail.line["account_id"] or ""
         )
         if shown.empty:
-            return first and DriftSeen(taken_at(first), first.stamp, oldest=False)
+            return _drift_in(first, oldest=False)
         first = snapshot
-    return first and DriftSeen(taken_at(first), first.stamp, oldest=True)
+    return _drift_in(first, oldest=True)
+
+
+def _drift_in(first: Snapshot | None, *, oldest: bool) -> DriftSeen | None:
+    return None if first is None else DriftSeen(taken_at(first), first.stamp, oldest)
 
 
 def timeline(

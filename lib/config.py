@@ -19,7 +19,8 @@ SERVICES = ("cognito-idp", "dynamodb", "logs", "lambda", "appsync", "sts", "iam"
 DEMO = "demo"
 
 # AWS's own pattern; the part before the underscore is the region.
-_POOL_ID = re.compile(r"(?P<region>[\w-]+)_[0-9a-zA-Z]+")
+_POOL_ID = re.compile(r"(?P<region>[\w-]+)_[0-9a-zA-Z]+", re.ASCII)
+_POOL_ID_LENGTH = 55
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def _one_of(*choices: str) -> _Key:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
+def is_pool_id(value: Any) -> bool:
+    """Return whether a value can be a user pool's id, such as `eu-west-1_AbCdEf123`."""
+    return isinstance(value, str) and len(value) <= _POOL_ID_LENGTH and bool(_POOL_ID.fullmatch(value))
+
+
 
 
 def _is_url(value: Any) -> bool:
@@ -147,7 +153,7 @@ _URL = _Key('a URL such as "http://127.0.0.1:4566"', _is_url)
 _KEYS = {
     "user_pool_id": _Key(
         'a user pool id such as "eu-west-1_AbCdEf123"',
-        lambda value: _is_text(value) and bool(_POOL_ID.fullmatch(value)),
+        is_pool_id,
     ),
     "profile": _TEXT,
     "region": _TEXT,

@@ -15,9 +15,9 @@ MODULES = sorted((ROOT / "lib").rglob("*.py"))
 LAYERS = [
     {"model", "trigger"},
     {"display", "person"},
-    {"config", "output", "notebook"},
+    {"config", "output", "notebook", "amplify"},
     {"aws", "logparse"},
-    {"reconcile"},
+    {"reconcile", "set_up"},
     {"snapshot"},
     {"views", "journal"},
     {"repair"},

@@ -52,9 +52,7 @@ def test_every_command_of_the_contract_is_there_and_in_the_readme():
     assert [command for command in COMMANDS if f"{command}" not in readme] == []
 
 
-@pytest.mark.parametrize(
-    "arguments", [("init",), ("accept", "--id", "x", "--why", "y"), ("forget", "--id", "x")]
-)
+@pytest.mark.parametrize("arguments", [("accept", "--id", "x", "--why", "y"), ("forget", "--id", "x")])
 def test_what_is_not_there_yet_says_so(home, arguments):
     shown = run(*arguments)
     assert shown.exit_code == 2

@@ -2,13 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lib.cli import options
 from lib.config import load
 from lib.display import safe
+from lib.model import ConfigError
 from lib.output import to_json
+
+if TYPE_CHECKING:
+    from lib.set_up import Proposal
 
 
 @click.command()
@@ -37,10 +42,37 @@ def policy(name: str | None, repair: bool) -> None:
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-def init(path: Path | None) -> None:
-    """Write a commented pooltable.toml (not available yet)."""
-    options.not_yet("init")
+@click.argument(
+    "path", required=False, default=".", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[PATH]"
+)
+@click.option("--profile", metavar="P", help="An AWS profile; it is written into the file.")
+@click.option("--region", metavar="R", help="Where to list the pools, when PATH has no Amplify project.")
+def init(path: Path, profile: str | None, region: str | None) -> None:
+    """Write a commented pooltable.toml, from the Amplify project in PATH or else the account's user pools."""
+    from lib import amplify, set_up
+
+    file = set_up.target()
+    files, unread = set_up.amplify_files(path)
+    found, unreadable = amplify.environments(files)
+    for sentence in (*unread, *unreadable):
+        click.echo(f"Warning: {safe(sentence)}", err=True)
+    proposals = set_up.of_amplify(found, profile, path.resolve().name) if found else _of_account(region, profile)
+    set_up.write(set_up.text(proposals), file)
+    click.echo(f"Wrote {file}:")
+    for each in proposals:
+        click.echo(f"  {each.name}: {safe(each.pool if each.pool and each.active else 'commented out, see there')}")
+
+
+def _of_account(region: str | None, profile: str | None) -> "list[Proposal]":
+    from lib import set_up
+    from lib.aws import pools
+
+    account = pools.account(region, profile)
+    click.echo(f"No Amplify project there: listing the user pools in {account.region}.", err=True)
+    found = pools.listed(account)
+    if not found:
+        raise ConfigError(f"There is no user pool in {account.region} for this account. Name another --region.")
+    return set_up.of_pools(found, profile)
 
 
 @click.command()

@@ -63,6 +63,7 @@ class Config:
     journal_url: str
     snapshots_path: str
     keep: int = 30
+    purge_after_days: float | None = None
     file: Path | None = None
 
     def settings(self, name: str | None = None) -> Settings:
@@ -107,6 +108,7 @@ def load(environ: Mapping[str, str] = os.environ, directory: Path | None = None)
         journal_url=journal.get("url", f"sqlite:///{home / 'journal.db'}"),
         snapshots_path=snapshots.get("path", str(home / "snapshots")),
         keep=snapshots.get("keep", 30),
+        purge_after_days=journal.get("purge_after_days"),
         file=file,
     )
 
@@ -131,13 +133,13 @@ def _one_of(*choices: str) -> _Key:
     return _Key(" or ".join(f'"{choice}"' for choice in choices), lambda value: value in choices)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 def is_pool_id(value: Any) -> bool:
     """Return whether a value can be a user pool's id, such as `eu-west-1_AbCdEf123`."""
     return isinstance(value, str) and len(value) <= _POOL_ID_LENGTH and bool(_POOL_ID.fullmatch(value))
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_url(value: Any) -> bool:
@@ -183,7 +185,10 @@ _KEYS = {
     "read_only": _Key("true or false", lambda value: isinstance(value, bool)),
     "row": _Key('a table of attribute = text, such as owner = "{sub}::{username}"', _is_text_table),
 }
-_JOURNAL = {"url": _Key('a database URL such as "sqlite:///.pooltable/journal.db"', _is_text)}
+_JOURNAL = {
+    "url": _Key('a database URL such as "sqlite:///.pooltable/journal.db"', _is_text),
+    "purge_after_days": _number(0),
+}
 _SNAPSHOTS = {"path": _Key('a folder or "s3://bucket/prefix"', _is_text), "keep": _number(1, whole=True)}
 
 

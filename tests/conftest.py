@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from postgres_kit import MISSING, Postgres, programs
 
 from lib.demo.world import World
 
@@ -43,3 +44,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setenv("POOLTABLE_HOME", str(folder / "state"))
         patch.chdir(folder)
         yield started
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started when a test first asks for it."""
+    if not programs():
+        pytest.skip(MISSING)
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    """Where a journal in SQLite may be."""
+    return f"sqlite:///{tmp_path / 'state' / 'journal.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Where a new journal may be, in each of the databases that teams use."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("file_url"))
+    return str(request.getfixturevalue("postgres").url())

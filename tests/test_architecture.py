@@ -21,7 +21,7 @@ LAYERS = [
     {"snapshot"},
     {"views", "journal"},
     {"repair"},
-    {"rescue", "matching"},
+    {"rescue", "matching", "judging"},
     {"refresh"},
     {"environment"},
     {"charts"},

@@ -7,64 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from postgres_kit import MISSING, Postgres, programs
+from journal_kit import ITEM, RUN, step
 
 from lib import journal as journalling
 from lib.journal import Journal
 from lib.model import ConfigError, JournalError, Refused, iso, now
-
-RUN = {
-    "environment": "prod",
-    "pool": "eu-west-1_a",
-    "table": "User",
-    "kind": "apply",
-    "undo_of": None,
-    "who": "ana",
-    "why": "backfill",
-    "snapshot": "20260101T000000Z",
-    "digest": "d1",
-    "plan": {"writer": "appsync"},
-    "plan_digest": "p1",
-}
-ITEM = {"id": {"S": "a\"'\u202e\x00😀"}, "email": {"S": "=1+1@mail.test"}, "n": {"N": "1E+40"}}
-
-
-def step(number=1, **changed):
-    return {
-        "number": number,
-        "action": "create_row",
-        "situation": "orphaned_account",
-        "account_id": f"user{number}",
-        "sub": f"sub{number}",
-        "row_id": f"user{number}",
-        "account": {"sub": f"sub{number}"},
-        "before": None,
-        "after": ITEM,
-        "condition": "attribute_not_exists(id)",
-        "reason": "no row",
-    } | changed
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    if not programs():
-        pytest.skip(MISSING)
-    server = Postgres()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def file_url(tmp_path):
-    return f"sqlite:///{tmp_path / 'state' / 'journal.db'}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request):
-    """Where a new journal may be, in each of the databases that teams use."""
-    return (
-        request.getfixturevalue("file_url") if request.param == "sqlite" else request.getfixturevalue("postgres").url()
-    )
 
 
 @pytest.fixture

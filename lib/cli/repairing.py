@@ -3,19 +3,22 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from lib.cli import options
 from lib.config import load
 from lib.display import counted, safe
-from lib.model import Refused
-from lib.output import to_json
+from lib.model import SITUATIONS, Refused
+from lib.output import to_json, write_private
 
 if TYPE_CHECKING:
+    from lib.journal import Journal
     from lib.repair import Run, Told
     from lib.repair.plan import Plan
+
+_EXPORT = "Write the audit to FILE as JSON lines: runs, steps, decisions and the chain; e-mails masked."
 
 
 @click.command()
@@ -64,11 +67,12 @@ def apply(file: Path, yes: bool, why: str | None, release: int | None, as_json: 
 @options.yes
 @options.why
 @options.as_json
-def undo(run_id: str, yes: bool, why: str | None, as_json: bool) -> None:
+@click.option("--step", "steps", type=int, multiple=True, metavar="N", help="Only this step of the run.")
+def undo(run_id: str, yes: bool, why: str | None, as_json: bool, steps: Sequence[int]) -> None:
     """Reverse a run where the rows are untouched since."""
     name = _journal_environment(run_id)
     environment = options.opened(name)
-    planned = environment.undo_plan(run_id)
+    planned = environment.undo_plan(run_id, steps=steps or None)
     for note in planned.notes:
         click.echo(safe(note), err=True)
     _agreed(planned, yes)
@@ -78,11 +82,64 @@ def undo(run_id: str, yes: bool, why: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("run_id", required=False)
 @options.as_json
-def runs(run_id: str | None, as_json: bool) -> None:
+@click.option("--export", "export", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=_EXPORT)
+@click.option("--reveal", is_flag=True, help="Export e-mail addresses in full.")
+@click.option("--verify", is_flag=True, help="Check that the journal's hash chain holds; exit 1 where it breaks.")
+@click.option("--head", metavar="HEAD", help="With --verify: a head that a run printed earlier must be in the chain.")
+def runs(run_id: str | None, as_json: bool, export: Path | None, reveal: bool, verify: bool, head: str | None) -> None:
     """List the journal's runs, newest first; with RUN_ID its steps too."""
     from lib.journal import Journal
 
-    found = Journal(load().journal_url).runs(run_id=run_id)
+    journal = Journal(load().journal_url)
+    if verify:
+        _verify(journal, head)
+    elif export:
+        write_private(export, "".join(journal.audit(reveal=reveal)).encode())
+        click.echo(f"Written to {export}.", err=True)
+    else:
+        _list_runs(journal.runs(run_id=run_id), as_json)
+
+
+@click.command()
+@options.environment
+@click.option("--id", "id_", required=True, metavar="ID", help="An account's Username or sub, or a row's id.")
+@click.option("--why", required=True, metavar="TEXT")
+@click.option("--until", metavar="DATE", help="The last day, UTC, on which it is not counted; without it for good.")
+def accept(name: str | None, id_: str, why: str, until: str | None) -> None:
+    """Mark a finding as judged by a person: still listed, no longer counted."""
+    from lib.judging import last_moment
+
+    ends = last_moment(until) if until else None
+    situations = options.opened(name).accept_finding(id_, why=why, until=ends)
+    listed = ", ".join(SITUATIONS[situation] for situation in situations)
+    click.echo(safe(f"Accepted {f'until the end of {until} (UTC)' if until else 'for good'}: {listed}."))
+
+
+@click.command()
+@options.environment
+@click.option("--id", "id_", required=True, metavar="ID", help="An account's Username or sub, or a row's id.")
+def forget(name: str | None, id_: str) -> None:
+    """Remove one person from snapshots and journal images, keeping digests."""
+    environment = options.opened(name)
+    lines = environment.forget(id_)
+    click.echo(f"{counted(lines, 'line')} of this person taken out of the snapshots and the journal.")
+    click.echo(
+        "Only what Pooltable keeps was changed: while the account, the row or the trigger's log is still in AWS, the "
+        "next refresh reads it again. Plans and exports saved as files, and backups, are yours to remove.",
+        err=True,
+    )
+
+
+def _verify(journal: "Journal", head: str | None) -> None:
+    verdict = journal.verify(head)
+    older = f" It vouches for nothing older: {counted(verdict.before, 'run')} or decisions." if verdict.before else ""
+    if verdict.broken:
+        click.echo(safe(f"The journal's chain is broken. {verdict.broken}"), err=True)
+        sys.exit(1)
+    click.echo(f"The chain holds: {counted(verdict.records, 'record')}, head {verdict.head or 'none yet'}.{older}")
+
+
+def _list_runs(found: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
         return
@@ -92,24 +149,6 @@ def runs(run_id: str | None, as_json: bool) -> None:
         click.echo(safe("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
         for step in run.get("steps_detail", ()):
             click.echo(safe("  {number} {state} {action} {row_id} {message}".format_map(step)))
-
-
-@click.command()
-@options.environment
-@click.option("--id", "id_", required=True, metavar="ID")
-@click.option("--why", required=True, metavar="TEXT")
-@click.option("--until", metavar="DATE")
-def accept(name: str | None, id_: str, why: str, until: str | None) -> None:
-    """Mark a finding as judged by a person (not available yet)."""
-    options.not_yet("accept")
-
-
-@click.command()
-@options.environment
-@click.option("--id", "id_", required=True, metavar="ID")
-def forget(name: str | None, id_: str) -> None:
-    """Remove one person from snapshots and journal images (not available yet)."""
-    options.not_yet("forget")
 
 
 def _journal_environment(run_id: str) -> str:
@@ -139,4 +178,5 @@ def _finish(run: "Run", as_json: bool) -> NoReturn:
         click.echo(to_json(run.to_json()))
     elif run.message:
         click.echo(safe(run.message), err=True)
+    click.echo(f"Journal head {run.record['head']}", err=True)
     sys.exit(run.exit_code)

@@ -162,15 +162,20 @@ class Journal(Reading):
                 _record(connection, "purged", environment, who, None, {"before": iso(before), "steps": count})
         return count
 
-    def forget(self, environment: str, person: Person, *, who: str, body: Mapping[str, Any]) -> int:
+    def person(self, environment: str, person: Person) -> Person:
+        """Return the person with every id and e-mail that the steps on them know them by."""
+        with self._connected() as connection:
+            return keeping.widened(connection, environment, person)
+
+    def forget(self, environment: str, person: Person, *, who: str, digest: str) -> int:
         """Put digests in the place of everything that speaks of a person; return in how many entries.
 
-        Nothing of it stays readable in the database's files. Raises ``Refused`` while a step on the person is open.
+        That it was done is on record, by the digest of the id that was given. Nothing of the person stays readable in
+        the database's files. Raises ``Refused`` while a step on the person is open.
         """
         with self._connected() as connection:
             count = keeping.forget(connection, environment, person)
-            if count or body.get("lines"):
-                _record(connection, "forgot", environment, who, None, {**body, "entries": count})
+            _record(connection, "forgot", environment, who, None, {"person": digest, "entries": count})
         self._database.rewrite()
         return count
 

@@ -16,7 +16,8 @@ from lib.model import Refused, iso
 from lib.person import Person
 
 _IMAGES = ("before", "after", "account")
-_SPEAKING = (*_IMAGES, "account_id", "sub", "row_id", "condition", "reason", "message")
+_IDS = ("account_id", "sub", "row_id")
+_SPEAKING = (*_IMAGES, *_IDS, "condition", "reason", "message")
 
 
 def purge(connection: Connection, environment: str, before: datetime) -> int:
@@ -33,13 +34,22 @@ def purge(connection: Connection, environment: str, before: datetime) -> int:
     return _seal(connection, connection.execute(steps).mappings().all(), lambda _step: _IMAGES)
 
 
+def widened(connection: Connection, environment: str, person: Person) -> Person:
+    """Return the person with every id and e-mail that the steps on them know them by."""
+    ids, emails = set(person.ids), set(person.emails)
+    for step in _steps(connection, environment):
+        if any(person.named(step[name]) for name in _IDS):
+            ids |= {step[name] for name in _IDS if step[name] and not step[name].startswith(SEALED)}
+            emails |= set(_emails(step))
+    return Person(ids, emails)
+
+
 def forget(connection: Connection, environment: str, person: Person) -> int:
     """Put a digest in the place of everything that speaks of a person, and return in how many entries it did.
 
     Raises ``Refused`` while a step on the person is open: settling it needs what would be taken away.
     """
-    of_it = STEPS.c.run_id.in_(sa.select(RUNS.c.run_id).where(RUNS.c.environment == environment))
-    steps = [step for step in connection.execute(sa.select(STEPS).where(of_it)).mappings() if _speaking(step, person)]
+    steps = [step for step in _steps(connection, environment) if _speaking(step, person)]
     if any(step["state"] in OPEN for step in steps):
         raise Refused(
             "Nothing was forgotten: a repair of this person is under way or not settled yet. "
@@ -89,13 +99,27 @@ def _seal(connection: Connection, steps: Iterable[Entry], names: Callable[[Entry
     return count
 
 
+def _steps(connection: Connection, environment: str) -> Iterator[Entry]:
+    of_it = STEPS.c.run_id.in_(sa.select(RUNS.c.run_id).where(RUNS.c.environment == environment))
+    yield from connection.execute(sa.select(STEPS).where(of_it)).mappings()
+
+
+def _emails(step: Entry) -> Iterator[str]:
+    for name in _IMAGES:
+        image = json.loads(step[name]) if step[name] and not step[name].startswith(SEALED) else {}
+        email = (image or {}).get("email")
+        text = email.get("S") if isinstance(email, dict) else email
+        if isinstance(text, str):
+            yield text
+
+
 def _speaking(step: Entry, person: Person) -> bool:
     return any(person.mentioned(step[name]) for name in _SPEAKING)
 
 
 def _named(step: Entry, person: Person) -> Iterable[str]:
     """Return the columns of a step to be sealed: all of the person's own step, else those that mention them."""
-    own = any(person.named(step[name]) for name in ("account_id", "sub", "row_id"))
+    own = any(person.named(step[name]) for name in _IDS)
     return _SPEAKING if own else [name for name in _SPEAKING if person.mentioned(step[name])]
 
 

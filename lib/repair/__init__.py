@@ -21,6 +21,9 @@ from lib.repair.worker import Worker, recorded
 Told = Callable[[str, int, int], None]
 """Told a line, the steps settled so far and the steps in all: first `run RUN_ID`, then a line per step."""
 
+AT_ONCE = 4
+"""How many steps of a run go on side by side: well within the quotas of a small app's API and pool."""
+
 _PLANNED = ("region", "api", "writer", "versioned", "correlation", "accepted", "over_threshold")
 
 
@@ -57,6 +60,7 @@ def apply(
     who: str,
     settings: Settings,
     records: int | None,
+    doubt: str | None = None,
     why: str | None = None,
     release: int | None = None,
     read_only: bool = False,
@@ -67,14 +71,15 @@ def apply(
     """Carry out a plan, one conditional write per step, ``at_once`` steps side by side, and return the run.
 
     ``records`` is how many the stored snapshot of the plan has (``plan.records``), None where it is gone or is another
-    one; an undo, which is made from the journal, needs none. ``release`` is the number of steps, typed by the person
+    one; an undo, which is made from the journal, needs none. ``doubt`` is why the plan is not what that snapshot gives
+    (``plan.doubt``). ``release`` is the number of steps, typed by the person
     who lets a plan over its threshold pass. Open steps of earlier runs are settled first. Raises ``Refused``, with the
     run on record, where the plan is refused as a whole or somebody else is repairing; ``JournalError`` where the
     journal fails.
     """
     told = progress or (lambda _line, _settled, _total: None)
     entry = _Entry(plan, who, why)
-    reason = _why_not(plan, world, settings, read_only)
+    reason = _why_not(plan, world, settings, read_only) or doubt
     if reason is None and records is None and not plan.undo_of:
         reason = "The snapshot that the plan was made on is gone, or is another one now. Refresh, then plan again."
     if reason:

@@ -15,9 +15,12 @@ import pyarrow.compute as pc
 
 from lib.config import Settings
 from lib.model import FINDINGS, ROWS, NoSnapshot, Read, Wiring, iso, now
+from lib.person import Person
 from lib.reconcile import NO_EXTENSIONS, findings, reconcile
 from lib.reconcile.reasons import confirmed
 from lib.snapshot.folders import READ_TABLES, TABLES, Folders, read_folder, replace_findings
+from lib.snapshot.forgetting import widened, without
+from lib.snapshot.judged import noted
 from lib.snapshot.seen import merge_seen
 from lib.snapshot.suspicion import suspicions
 
@@ -28,13 +31,20 @@ class Snapshot:
     """One snapshot, or a view of it with the repairs made since. Never changes; may be shared between threads."""
 
     def __init__(
-        self, stamp: str, manifest: Mapping[str, Any], read: Reader, *, marks: dict[str, datetime] | None = None
+        self,
+        stamp: str,
+        manifest: Mapping[str, Any],
+        read: Reader,
+        *,
+        marks: dict[str, datetime] | None = None,
+        judged: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.stamp = stamp
         self.manifest = manifest
         self.wiring: Wiring = Wiring.from_manifest(manifest["wiring"])
         self._read = read
         self._marks = marks or {}
+        self._judged = judged
         self._tables: dict[str, pa.Table] = {}
         self._lock = threading.RLock()
 
@@ -67,7 +77,11 @@ class Snapshot:
         """Return accounts, rows, invocations, seen, findings, or pairs: the findings and all that need nobody."""
         with self._lock:
             if name not in self._tables:
-                self._tables[name] = self._pairs() if name == "pairs" else self._read(name)
+                if self._judged is not None:
+                    read = self._read(name)
+                    self._tables[name] = noted(read, self._judged) if name in ("findings", "pairs") else read
+                else:
+                    self._tables[name] = self._pairs() if name == "pairs" else self._read(name)
             return self._tables[name]
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
@@ -98,6 +112,10 @@ class Snapshot:
         )
         view._tables["findings"] = findings(view.table("pairs"))
         return view
+
+    def with_judged(self, subjects: Mapping[str, Collection[str]]) -> "Snapshot":
+        """Return this snapshot with the note ``accepted`` on the findings that a person has judged, by situation."""
+        return Snapshot(self.stamp, self.manifest, self.table, marks=self._marks, judged=subjects)
 
     def _frame(self, name: str) -> pd.DataFrame:
         frame: pd.DataFrame = self.table(name).to_pandas()
@@ -255,6 +273,31 @@ class Store:
             snapshot = self._opened(stamp)
             if snapshot is not None:
                 yield snapshot
+
+    def person(self, id: str) -> Person:
+        """Return all that the stored snapshots know an id's person by, whether the id is of an account or a row."""
+        person = Person([id], [id] if "@" in id else [])
+        for _ in range(2):
+            for snapshot in self.newest_first():
+                person = widened(person, {name: snapshot.table(name) for name in ("accounts", "rows")})
+        return person
+
+    def forget(self, person: Person) -> int:
+        """Take a person out of every stored snapshot, and return of how many lines.
+
+        What was read stays said in the manifests: counts and digests. Each file is replaced at one stroke, the
+        accounts last, so that one who was broken off finds the person again.
+        """
+        count = 0
+        for stamp in self._folders.stamps():
+            if self._opened(stamp) is None:
+                continue
+            for name in reversed(TABLES):
+                left, found = without(name, self._folders.table(stamp, name), person)
+                if found:
+                    self._folders.replace(stamp, name, left)
+                    count += found
+        return count
 
     def _opened(self, stamp: str) -> Snapshot | None:
         manifest = self._folders.manifest(stamp)

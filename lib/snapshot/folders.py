@@ -85,6 +85,14 @@ class Folders:
                 f"Cannot store the snapshot in {self._base}: {error}. Make room there, or set another [snapshots] path."
             ) from error
 
+    def replace(self, stamp: str, name: str, table: pa.Table) -> None:
+        """Put another table in the place of one, at one stroke; the manifest keeps what it said of the first."""
+        if self._is_local:
+            _replace(Path(self._base) / stamp, name, table)
+        else:
+            with self._files.open_output_stream(f"{self._base}/{stamp}/{name}.parquet") as stream:
+                pq.write_table(table.combine_chunks(), stream, compression="zstd")
+
     def remove(self, stamp: str) -> None:
         """Remove a folder. Its manifest goes first, so that nobody ever sees half of a snapshot."""
         with suppress(FileNotFoundError):
@@ -159,10 +167,15 @@ def read_folder(folder: Path) -> tuple[dict[str, pa.Table], dict[str, Any]]:
 
 def replace_findings(folder: Path, findings: pa.Table) -> None:
     """Put other findings into a local folder, at one stroke."""
-    part = folder / f".findings{_PART}"
+    _replace(folder, "findings", findings)
+
+
+def _replace(folder: Path, name: str, table: pa.Table) -> None:
+    part = folder / f".{name}{_PART}"
     part.unlink(missing_ok=True)
-    _write(part, findings)
-    part.replace(folder / "findings.parquet")
+    _write(part, table)
+    part.replace(folder / f"{name}.parquet")
+    _sync_folder(folder)
 
 
 def _make_private(folder: Path) -> None:

@@ -74,6 +74,25 @@ def test_an_error_that_the_handler_caught_and_printed_is_kept_and_changes_no_out
     assert only(whole(says(INSPECTED), says("Success: Everything executed correctly")))["logged_error"] is None
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ('{"level":"error","message":"createUser failed"}', True),
+        ('{"level":"ERROR","message":"no","timestamp":"t","function_request_id":"x"}', True),
+        ('{"level":50,"time":1,"msg":"createUser failed"}', True),
+        ('{"level":"info","message":"Error"}', False),
+        ('{"level":30,"msg":"error"}', False),
+        ('{"level":null}', False),
+        ('{"level":"error"', False),
+    ],
+)
+@pytest.mark.parametrize("written", [says, lambda text: event(f"{text}\n", 2), logs])
+def test_an_error_in_the_json_of_the_handler_s_own_logger_is_a_logged_error(line, kept, written):
+    record = only(whole(written(line)))
+    assert record["outcome"] == "completed"
+    assert (record["logged_error"] is not None) == kept
+
+
 OTHERS = {
     "a prefix": says(f"got {json.dumps(COGNITO)} from Cognito"),
     "pretty": says(json.dumps(COGNITO, indent=2)),

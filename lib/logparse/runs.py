@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lib.logparse import lines
+from lib.logparse.decode import loads
 from lib.logparse.lines import Fault, Line, Report
-from lib.logparse.whole import PLATFORM_LINES, Whole
+from lib.logparse.whole import ERROR_SIGNS, PLATFORM_LINES, Whole
 
 # A runtime's last words may be written just after the platform's END.
 _AFTER_END_MS = 3
 _LOUD = frozenset(("ERROR", "FATAL", "CRITICAL"))
+_PINO_ERROR = 50
 
 INIT_ERRORS = frozenset(
     (
@@ -248,7 +250,13 @@ def _add_error(run: Run, body: Any, fault: Fault | None) -> None:
 
 def _says_error(body: Any) -> bool:
     text = body if isinstance(body, str) else body.get("message")
-    return isinstance(text, str) and text.startswith("Error")
+    return isinstance(text, str) and text.startswith(ERROR_SIGNS) and (text[0] == "E" or _is_loud(loads(text)))
+
+
+def _is_loud(record: Any) -> bool:
+    """Return whether what a handler's own logger wrote as JSON is an error; pino's levels are numbers."""
+    level = record.get("level") if isinstance(record, dict) else None
+    return level.upper() in _LOUD if isinstance(level, str) else isinstance(level, int) and level >= _PINO_ERROR
 
 
 _OPENING = (lines.WHOLE, lines.START, lines.APP)

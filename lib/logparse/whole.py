@@ -21,6 +21,10 @@ PLATFORM_LINES = 3
 """How many lines a whole run has besides its words: START, END, REPORT."""
 
 
+ERROR_SIGNS = ("Error", "{")
+"""How a line begins that may tell of an error that the handler caught: in words, or as its own logger's JSON."""
+
+
 def classified(events: Sequence[Event]) -> list[Line]:
     """Return a stream's events, in order and each but once, as lines."""
     found: list[Line] = []
@@ -58,7 +62,7 @@ def _whole(events: Sequence[Event], place: int) -> Whole | None:
     words: list[str] = []
     for following in range(place + 1, len(events) - 1):
         ended_at, _, _, message = events[following]
-        if message[23:67] == said and message[0] == "2" and message[67:72] != "Error":
+        if message[23:67] == said and message[0] == "2" and not message.startswith(ERROR_SIGNS, 67):
             words.append(message[67:])
             continue
         reported_at, _, _, report = events[following + 1]

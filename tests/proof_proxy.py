@@ -182,7 +182,8 @@ class Proxy:
         query, given = str(asked["query"]), asked.get("variables") or {}
         operation = next((name for name in WRITES[3:] if name in query), "query")
         row_id = (given.get("input") or given).get("id")
-        return Call("appsync", operation, row_id, "write" if operation in WRITES else self._read(row_id))
+        read = self._read(row_id) if row_id else "other"
+        return Call("appsync", operation, row_id, "write" if operation in WRITES else read)
 
     def _dynamodb(self, operation: str, asked: dict[str, Any]) -> Call:
         row_id = (asked.get("Key") or asked.get("Item") or {}).get("id", {}).get("S")

@@ -1,10 +1,19 @@
 """Nothing lost, nothing done twice, nothing newer overwritten, a true journal: by a witness in front of the table."""
 
 import random
+import threading
 
 import pytest
-from proof_kit import HOW, POINTS, Figures, campaign, play
-from proof_stage import KINDS, stage
+from proof_kit import HOW, POINTS, Figures, Play, play
+from proof_proxy import Fate
+from proof_stage import KINDS, Operator, stage
+
+from lib.model import Refused
+from lib.repair.plan import Plan
+
+# A read that is lost, late or unheard is one and the same to the protocol: nothing was written.
+READS = [("read back", "lost", 1), ("read back", "heard", 1), ("row read", "heard", 1)]
+WRITES = [("write", how, 1) for how in HOW]
 
 
 @pytest.fixture(scope="module", params=KINDS[:2], ids=lambda kind: kind[0])
@@ -13,24 +22,83 @@ def place(request):
         yield made
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place, how):
-    figures, chance = Figures(), random.Random(how)
-    kills = [(point, how, 1) for point in POINTS]
-    play(place, figures, chance, apply_kills=kills, undo_kills=None, faults=0)
+def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place):
+    figures = Figures()
+    kills = [*WRITES, *READS, ("account read", "lost", 1), ("account read", "heard", 1)]
+    play(place, figures, random.Random(1), apply_kills=kills, undo_kills=None, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
 
 
 def test_an_undo_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place):
-    figures, chance = Figures(), random.Random(1)
-    kills = [(point, how, 1) for how in HOW for point in POINTS[1:]]
-    play(place, figures, chance, apply_kills=[], undo_kills=kills, creates=6, updates=3)
+    figures = Figures()
+    kills = [*WRITES, *READS]
+    play(place, figures, random.Random(2), apply_kills=[], undo_kills=kills, creates=6, updates=3, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
 
 
-def test_random_kills_and_faults_break_no_law(place):
-    figures = Figures()
-    campaign(place, figures, kills=2, seed=100)
+def test_broken_calls_and_random_kills_break_no_law(place):
+    figures, chance = Figures(), random.Random(3)
+    kills = [(chance.choice(POINTS[1:]), chance.choice(HOW), 1) for _ in range(2)]
+    play(place, figures, chance, apply_kills=kills, undo_kills=kills[:1], faults=0.2)
     assert figures.holds, figures.text() + "\n".join(figures.details)
+
+
+def raced(place, plan, apply):
+    """Let two operators apply the plan, and the one that holds the lease wait until the other has ended."""
+    loser_ended = threading.Event()
+    place.proxy.fates = lambda call: Fate(app=None if call.point == "other" else lambda: loser_ended.wait(20) and None)
+    said = {}
+
+    def run(who):
+        said[who] = apply(who, plan)
+        loser_ended.set()
+
+    threads = [threading.Thread(target=run, args=(who,)) for who in ("ana", "ben")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return said
+
+
+@pytest.fixture
+def planned(place):
+    figures = Figures()
+    piece = Play(place, figures, random.Random(4), creates=2, updates=1)
+    piece.plan()
+    yield piece
+    piece.end()
+
+
+def check_race(piece, said):
+    [loser] = [who for who, line in said.items() if "Refused" in line]
+    [winner] = {"ana", "ben"} - {loser}
+    assert f"{winner} is repairing" in said[loser]
+    assert "done" in said[winner]
+    assert len([write for write in piece.stage.witness.writes if write.effective]) == len(piece.ids)
+
+
+def test_of_two_processes_one_repairs_and_the_other_is_told_who_does(place, planned):
+    second = Operator(place.config_file)
+    operators = {"ana": place.operator, "ben": second}
+    for who, operator in operators.items():
+        operator.fork(do="apply", plan=str(place.plan_file), who=who)
+
+    def apply(who, _plan):
+        operators[who].go()
+        return operators[who].ended().told[-1]
+
+    check_race(planned, raced(place, None, apply))
+    second.stop()
+
+
+def test_of_two_threads_one_repairs_and_the_other_is_told_who_does(place, planned):
+    def apply(who, plan):
+        try:
+            return f"{place.environment.apply(plan, who=who)}"
+        except Refused as refused:
+            return f"Refused: {refused}"
+
+    check_race(planned, raced(place, Plan.load(place.plan_file), apply))

@@ -6,7 +6,7 @@ broke off in between is told by reading the key back.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +47,15 @@ class Plan:
     def expired(self) -> bool:
         """Whether the key had expired when the plan was made."""
         return self.expires_at <= self.at
+
+    def lasting(self, days: int) -> "Plan":
+        """Return the same plan for another life of the key."""
+        return replace(self, until=keys.expiry(days, self.at))
+
+    def aws_cli(self) -> str:
+        """Return the same as an AWS CLI command; the key itself is for whoever runs it to fill in."""
+        until = int(self.until.timestamp())
+        return f"aws appsync update-api-key --api-id {self.api_id} --id THE_KEY --expires {until}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What the API says of its own type User: what a mutation may select, must be given, and may be conditional on."""
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,11 +44,6 @@ def ask(aws: Aws, url: str) -> ApiType | None:
         required=tuple(each["name"] for each in _inputs(given) if _is_required(each)),
         conditions=tuple(each["name"] for each in _inputs(condition)),
     )
-
-
-def probe(aws: Aws, url: str) -> None:
-    """Ask for a row that cannot exist: raise ``AwsError`` where the API refuses the caller."""
-    Api(aws, url, aws.settings.api_key, fields=("id",)).get(str(uuid.uuid4()))
 
 
 def _inputs(kind: dict[str, Any] | None) -> list[dict[str, Any]]:

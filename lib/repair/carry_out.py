@@ -15,7 +15,7 @@ _REFUSED_BY_AWS = ("AccessDenied", "AccessDeniedException", "Unauthorized", "Una
 _SKEW = timedelta(minutes=1)
 _MOVED = ("ConditionalCheckFailed", "ConflictUnhandled")
 _NO_ANSWER = ("TimeoutError", "ConnectionError", "ConnectionClosedError", "HTTPClientError", "IncompleteReadError")
-_WAYS_OUT = (
+WAYS_OUT = (
     "Three ways out: an API key that is valid (POOLTABLE_<ENVIRONMENT>_API_KEY), the role's name in Amplify's "
     'custom-roles.json, or writer = "dynamodb" in pooltable.toml.'
 )
@@ -261,7 +261,7 @@ def _not_begun(world: World, step: Step, error: AwsError) -> Outcome:
         throttled = is_throttled(error)
         return Outcome(step.number, "failed", said, request_id=error.request_id, throttled=throttled)
     if world.writer == "appsync" and error.action == "appsync:GraphQL":
-        said = f"{said} {_WAYS_OUT}"
+        said = f"{said} {WAYS_OUT}"
     return Outcome(step.number, "planned", said, request_id=error.request_id, stops=True)
 
 

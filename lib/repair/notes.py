@@ -1,6 +1,6 @@
 """What a person should know of a plan before it is carried out: how it is written, and what can be taken back. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from lib.aws.api_type import ApiType
@@ -28,12 +28,14 @@ _OWN_TOMBSTONE = (
 )
 
 
-def of_steps(steps: Collection[Step], *, versioned: bool, own_tombstones: Collection[str]) -> Iterator[str]:
+def of_steps(
+    steps: Collection[Step], *, versioned: bool, own_tombstones: Callable[[Collection[str]], Collection[str]]
+) -> Iterator[str]:
     """Yield what the actions among the steps mean, whichever the writer."""
     actions = {step.action for step in steps}
     if "revive_row" in actions:
         revived = {step.row_id for step in steps if step.action == "revive_row"}
-        yield _OWN_TOMBSTONE if revived <= set(own_tombstones) else _STRANGE_TOMBSTONE
+        yield _OWN_TOMBSTONE if revived <= set(own_tombstones(revived)) else _STRANGE_TOMBSTONE
     if "stamp_row" in actions:
         yield "A stamped row keeps its version: that cannot be undone, and nothing else of the row changes."
     if "delete_row" in actions and versioned:

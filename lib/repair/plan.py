@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from lib.config import Settings
 from lib.display import mask_emails
 from lib.model import ConfigError, Refused, iso, now
 from lib.output import write_private
-from lib.repair import duplicates, notes, shown
+from lib.repair import derived, duplicates, notes, shown
 from lib.repair.planner import ACTIONS, Finding, Planner, Terms, among
 from lib.repair.step import Step
 
@@ -134,13 +134,13 @@ def plan(
     at: datetime | None = None,
     known: ApiType | None = None,
     asked: bool = False,
-    own_tombstones: Collection[str] = (),
+    own_tombstones: Callable[[Collection[str]], Collection[str]] = lambda _rows: (),
 ) -> Plan:
     """Return the steps that repair the chosen findings: the row takes the account's values, never the reverse.
 
     ``ids`` are Usernames, subs or row ids; ``accepted`` says that a person has accepted a suspicious snapshot;
-    ``known`` is the API's type where it was ``asked`` and told; ``own_tombstones`` are the rows that Pooltable itself
-    soft-deleted. Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
+    ``known`` is the API's type where it was ``asked`` and told; ``own_tombstones`` tells which of some rows Pooltable
+    itself soft-deleted. Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
     """
     _refuse_unfit(snapshot, accepted)
     draft = _draft(snapshot, settings, accepted, at or now())
@@ -167,6 +167,17 @@ def plan(
 def api_of(snapshot: "Snapshot", settings: Settings) -> str | None:
     """Return the URL of the API that a plan would be written through, None where it goes to the table."""
     return settings.graphql_url or snapshot.wiring.graphql_url if settings.writer != "dynamodb" else None
+
+
+def doubt(plan: Plan, snapshot: "Snapshot", settings: Settings) -> str | None:
+    """Return why a plan is not what its snapshot and the settings give, None where it is."""
+    step = derived.edited(plan, snapshot, settings)
+    if step is None:
+        return None
+    return (
+        f"Step {step.number} is not what its snapshot and the settings give: the plan was changed after it was made, "
+        "or the settings were. Plan again."
+    )
 
 
 def _refuse_unfit(snapshot: "Snapshot", accepted: bool) -> None:

@@ -136,31 +136,15 @@ class Planner:
     def _delete(self, finding: Finding) -> Step:
         before = self._item(finding)
         after = before | {"_deleted": {"BOOL": True}} if self._terms.versioned else None
-        keeper = self._keeper(before)
-        if keeper is None:
+        held = keeper(self._snapshot, self._terms.correlation, before)
+        if held is None:
             condition = f"no account has this row, and {self._unchanged(before)}"
             return self._step(finding, finding["row_id"], before, after, condition, {})
-        account, kept = keeper
+        account, kept = held
         condition = f"its account has another row ({kept}), and {self._unchanged(before)}"
         used = {"sub": account["sub"], "email": account["email"], KEPT_ROW: kept}
         named = finding | {"account_id": account["username"], "sub": account["sub"]}
         return self._step(named, finding["row_id"], before, after, condition, used)
-
-    def _keeper(self, row: Item) -> tuple[Mapping[str, Any], str] | None:
-        """Return the account that a further row belongs to and the row it has, None for a row without an account."""
-        accounts, pairs = self._snapshot.table("accounts"), self._snapshot.table("pairs")
-        if self._terms.correlation == "email":
-            held = among(accounts["email_key"], [email_key(text_of(row, "email")) or ""])
-        elif self._terms.correlation == "owner":
-            owner = text_of(row, "owner") or ""
-            held = among(accounts["username"], [owner, owner.partition("::")[2]])
-        else:
-            return None
-        for account in accounts.filter(held).to_pylist():
-            [kept, *_] = pairs.filter(among(pairs["account_id"], [account["username"]]))["row_id"].to_pylist() or [None]
-            if kept is not None:
-                return account, kept
-        return None
 
     def _step(
         self,
@@ -196,6 +180,23 @@ class Planner:
             return "every attribute is as it was read"
         held = "email is as it was read"
         return f"_version = {version_of(before)} and {held}" if self._terms.versioned else held
+
+
+def keeper(snapshot: "Snapshot", correlation: str, row: Item) -> tuple[Mapping[str, Any], str] | None:
+    """Return the account that a further row belongs to and the row it has, None for a row without an account."""
+    accounts, pairs = snapshot.table("accounts"), snapshot.table("pairs")
+    if correlation == "email":
+        held = among(accounts["email_key"], [email_key(text_of(row, "email")) or ""])
+    elif correlation == "owner":
+        owner = text_of(row, "owner") or ""
+        held = among(accounts["username"], [owner, owner.partition("::")[2]])
+    else:
+        return None
+    for account in accounts.filter(held).to_pylist():
+        [kept, *_] = pairs.filter(among(pairs["account_id"], [account["username"]]))["row_id"].to_pylist() or [None]
+        if kept is not None:
+            return account, kept
+    return None
 
 
 def records_by(snapshot: "Snapshot", table: str, key: str, ids: Iterable[str | None]) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,10 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+# What a run would import first thing.
+import pyarrow.pandas_compat
+import sqlalchemy.dialects.sqlite  # noqa: F401
+
 from lib.aws.session import SERVICES, Aws
 from lib.config import Config, Settings
 from lib.environment import Environment

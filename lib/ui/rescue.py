@@ -42,7 +42,7 @@ def card(opened: frame.Opened, checks: Sequence[Check]) -> None:
         elif needed:
             _offer(env)
         if gap and lost:
-            _backfill(opened, gap)
+            _backfill(opened, gap, open_still=gap.until is None and not (result and result.state == "done"))
         repairs.status(opened)
 
 
@@ -61,13 +61,13 @@ def _offer(env: Environment) -> None:
             _preview(env)
 
 
-def _backfill(opened: frame.Opened, gap: Gap) -> None:
+def _backfill(opened: frame.Opened, gap: Gap, *, open_still: bool) -> None:
     lost = display.counted(len(gap.accounts), "account")
-    end = f"until {_at(gap.until)}" if gap.until else "since"
+    when = f"from {_at(gap.since)} until {_at(gap.until)}" if gap.until else f"since {_at(gap.since)}"
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(gap=None, width="content"):
-            st.text(f"{lost} without a row: lost while the key was not valid, from {_at(gap.since)} {end}.")
-            if gap.until is None:
+            st.text(f"{lost} without a row, lost {when} while the key was not valid.")
+            if open_still:
                 st.caption("Extend the key first: until then more are lost.")
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             st.page_link(
@@ -77,7 +77,7 @@ def _backfill(opened: frame.Opened, gap: Gap) -> None:
                 query_params=frame.with_environment(situation="orphaned_account", cause="api_key_expired"),
             )
             label = f"Create {display.counted(len(gap.accounts), 'row')}…"
-            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=gap.until is not None)
+            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=not open_still)
 
 
 def _result(env: Environment, result: rescue.Rescued) -> None:

@@ -75,7 +75,7 @@ def api_key(look: Look) -> Check:
         cause = f"It expired {_days(-left)} ago; AppSync refuses it, and many triggers hide that error."
         lost = f"At the current rate {stake} are lost." if stake else ""
         return KEY.problem(f"API key expired on {at:%Y-%m-%d %H:%M} UTC", f"{cause} {lost}".strip(), _EXTEND)
-    lost = f"From then on {stake} would be lost at the current rate." if stake else ""
+    lost = f"Then {stake} would be lost at the current rate." if stake else ""
     title = f"API key expires in {_days(left)}, on {at:%Y-%m-%d %H:%M} UTC"
     if left < _KEY_SOON:
         return KEY.warning(title, f"AppSync refuses a key from the hour it expires. {lost}".strip(), _EXTEND)
@@ -110,7 +110,7 @@ def versions(look: Look) -> Check:
     if count is None:
         return VERSIONS.unknown("No snapshot has counted the rows without a version yet.", "Refresh.")
     if count:
-        cause = "Something wrote them past AppSync, which adds `_version`."
+        cause = "Something wrote them past AppSync, which adds _version."
         fix = "Repair them on Accounts (situation: unversioned row)."
         return VERSIONS.warning(f"{counted(count, 'row')} without a version", cause, fix)
     return VERSIONS.ok("Every row carries its version", "conflict detection")
@@ -133,7 +133,7 @@ def protection(look: Look) -> Check:
     return PROTECTION.ok("Pool and table are protected", "deletion protection, point-in-time recovery")
 
 
-_EXTEND = "Extend the key below, or create a new one and deploy the function with it."
+_EXTEND = "Extend the key on the Wiring page, or create a new one and deploy the function with it."
 
 
 def _without_api(look: Look) -> Check:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 # What a run would import first thing.
-import pyarrow.pandas_compat
+import pyarrow.pandas_compat  # noqa: F401
 import sqlalchemy.dialects.sqlite  # noqa: F401
 
 from lib.aws.session import SERVICES, Aws

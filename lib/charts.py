@@ -215,7 +215,7 @@ def chain(wiring: Wiring, checks: Sequence[Check], ink: str = _INK) -> go.Figure
 
 
 def _worst(name: str, checks: Sequence[Check]) -> Check:
-    of = [check for check in checks if check.name == name or (name, check.name) == ("api", "api_key")]
+    of = [check for check in checks if check.name in (name, *_ABOUT.get(name, ()))]
     return min(of, key=lambda check: list(STATUS_COLOURS).index(check.status), default=Check(name, "unknown", ""))
 
 
@@ -226,8 +226,15 @@ def _node(figure: go.Figure, x: float, y: float, title: str, identifier: str, wo
     line = {"color": colour, "width": 1 if worst.status == "ok" else 2, "dash": dash}
     figure.add_shape(type="rect", **box, line=line, fillcolor="rgba(125, 136, 153, 0.08)", layer="below")
     known = f'<span style="font-family: monospace">{escape(_short(identifier))}</span>' if identifier else "not known"
-    text = f"{title}<br>{known}<br>{_KEY.get(worst.status) if worst.name == 'api_key' else _STATUS[worst.status]}"
-    figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 12}, hovertext=escape(identifier))
+    text = f"{title}<br>{known}<br>{_said(worst)}"
+    figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 11}, hovertext=escape(identifier))
+
+
+def _said(worst: Check) -> str:
+    if worst.name == "api_key" and worst.status in _KEY:
+        return _KEY[worst.status]
+    about = _WORDS.get(worst.name)
+    return f"{_MARKS[worst.status]} {about}" if about and worst.status != "ok" else _STATUS[worst.status]
 
 
 def _arrow(figure: go.Figure, x0: float, y0: float, x1: float, y1: float) -> None:
@@ -237,11 +244,33 @@ def _arrow(figure: go.Figure, x0: float, y0: float, x1: float, y1: float) -> Non
     )  # fmt: skip
 
 
-def _short(text: str, most: int = 30) -> str:
+def _short(text: str, most: int = 20) -> str:
     half = most // 2
     return text if len(text) <= most else f"{text[: half - 1]}…{text[-half:]}"
 
 
+# Which further checks are about a link of the chain, and what each of them looks at.
+_ABOUT = {
+    "pool": ("trigger",),
+    "function": ("runtime", "invoke_permission", "time_out", "environment"),
+    "api": ("api_key", "data_source"),
+    "table": ("versions", "protection"),
+    "log_group": ("log_retention", "log_format", "metrics"),
+}
+_WORDS = {
+    "trigger": "its trigger",
+    "runtime": "its runtime",
+    "invoke_permission": "Cognito's right",
+    "time_out": "its time-out",
+    "environment": "its environment",
+    "data_source": "its table",
+    "versions": "row versions",
+    "protection": "its protection",
+    "log_retention": "its retention",
+    "log_format": "its format",
+    "metrics": "its counts",
+}
+_MARKS = {"problem": "✕", "warning": "!", "unknown": "?"}
 _KEY = {"problem": "✕ its key has expired", "warning": "! its key expires soon", "ok": "✓ answers"}
 _STATUS = {"ok": "✓ answers", "warning": "! look at this", "problem": "✕ does not answer", "unknown": "? not checked"}
 

@@ -121,5 +121,5 @@ def test_each_link_of_the_chain_has_the_colour_and_words_of_its_worst_check() ->
 def test_names_in_the_chain_are_cut_and_never_markup() -> None:
     drawn = boxes(charts.chain(WIRING, []))
     assert "&lt;i&gt;create&lt;/i&gt;" in drawn["Trigger function"][1]
-    assert "/aws/lambda/cr…" in drawn["Log group"][1]
+    assert "/aws/lamb…" in drawn["Log group"][1]
     assert "not known" in boxes(charts.chain(Wiring(pool="p", region="r"), []))["User table"][1]

@@ -41,6 +41,17 @@ class Chain:
     groups: tuple[GroupFacts, ...]
     keys: tuple[Key, ...]  # of the API, whether the trigger uses them or not; those it uses are in ``wiring``
 
+    def told(self) -> dict[str, str]:
+        """Return what is known of each link, by the name of its check, in words and without a secret."""
+        facts = {
+            "pool": _pool_told(self.pool or {}),
+            "function": " · ".join(dict.fromkeys(each.told() for each in self.functions)),
+            "api": " · ".join((self.api.name, *self.api.authentication)) if self.api else "",
+            "table": _table_told(self.table, self.data_source) if self.table else "",
+            "log_group": " · ".join(dict.fromkeys(_group_told(each) for each in self.groups)),
+        }
+        return {name: words.strip(" ·") for name, words in facts.items() if words.strip(" ·")}
+
 
 def discover(aws: Aws) -> Wiring:
     """Return the chain as far as it is configured or can be found; what could not be asked is in ``warnings``."""
@@ -251,6 +262,21 @@ class _Finder:
         if len(values) > 1:
             self.warnings.append(f"The trigger's environment names more than one {what}. Set {key}.")
         return values.pop() if len(values) == 1 else None
+
+
+def _pool_told(described: Mapping[str, Any]) -> str:
+    by = " or ".join(described.get("UsernameAttributes") or ())
+    return f"sign-in by {by.replace('_', ' ')}" if by else ""
+
+
+def _table_told(facts: TableFacts, source: DataSource | None) -> str:
+    behind = f"data source {source.name}" if source else "no data source known"
+    return f"{facts.status.lower()} · key id (S) · {behind}"
+
+
+def _group_told(facts: GroupFacts) -> str:
+    kept = f"kept {facts.retention_days:,} days" if facts.retention_days else "kept for ever"
+    return f"since {facts.created_at:%-d %b %Y} · {kept}"
 
 
 def _triggers(described: Mapping[str, Any] | None) -> dict[str, str]:

@@ -41,6 +41,20 @@ class FunctionFacts:
     environment_error: str | None = None  # why Lambda itself could not read the variables, such as a denied KMS key
     variables: Mapping[str, str] | None = field(default=None, repr=False)
 
+    def told(self) -> str:
+        """Return its configuration in words, without its variables; empty where it was not allowed."""
+        known = (
+            self.runtime,
+            f"{self.timeout_s} s" if self.timeout_s else None,
+            f"{self.memory_mb:,} MB" if self.memory_mb else None,
+            self.state and self.state.lower(),
+            self.last_update and f"last update {self.last_update.lower()}",
+            self.log_format and f"{self.log_format} log",
+            self.application_log_level and f"application log from {self.application_log_level}",
+            self.system_log_level and f"system log from {self.system_log_level}",
+        )
+        return " · ".join(filter(None, known))
+
     def values(self, pattern: re.Pattern[str]) -> set[str]:
         """Return the values of the variables whose whole name matches."""
         return {value for name, value in (self.variables or {}).items() if pattern.fullmatch(name) and value}

@@ -14,7 +14,10 @@ _NAMES = ("account_id", "sub", "row_id")
 
 @dataclass(frozen=True)
 class Judged:
-    """The acceptances in effect: the subjects of ``lib.snapshot.judged`` by situation; ``over`` counts the others."""
+    """The acceptances in effect: subjects of ``lib.snapshot.judged`` by situation.
+
+    ``over`` is how many have ever run out, so it never falls.
+    """
 
     by_situation: Mapping[str, frozenset[str]]
     over: int
@@ -22,17 +25,18 @@ class Judged:
 
 def in_effect(journal: Journal, environment: str) -> Judged:
     """Return what is accepted in an environment at this moment; of one finding the last word holds."""
-    last: dict[str, tuple[str, str | None]] = {}
+    at, over = iso(now()), 0
+    last: dict[str, str | None] = {}
     for event in journal.events(environment, ACCEPTED_FINDING):
         body = event["body"]
-        if body:
-            last.setdefault(body["subject"], (body["situation"], body["until"]))
-    at, found = iso(now()), dict[str, set[str]]()
-    for known, (situation, until) in last.items():
-        if until is None or until > at:
+        is_over = body["until"] is not None and body["until"] <= at
+        over += is_over
+        last.setdefault(body["subject"], None if is_over else body["situation"])
+    found: dict[str, set[str]] = {}
+    for known, situation in last.items():
+        if situation:
             found.setdefault(situation, set()).add(known)
-    by_situation = {situation: frozenset(subjects) for situation, subjects in found.items()}
-    return Judged(by_situation, len(last) - sum(map(len, by_situation.values())))
+    return Judged({situation: frozenset(subjects) for situation, subjects in found.items()}, over)
 
 
 def accept(

@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.aws.api_type import ApiType
 from lib.config import Settings
 from lib.display import mask_emails
-from lib.model import ConfigError, Refused, iso, now
+from lib.model import ACCEPTED, ConfigError, Refused, iso, now
 from lib.output import write_private
 from lib.repair import derived, duplicates, notes, shown
 from lib.repair.planner import ACTIONS, Finding, Planner, Terms, among
@@ -238,7 +239,11 @@ def _chosen(
         findings = findings.filter(among(findings["situation"], situations or DEFAULT_SITUATIONS))
     if causes is not None:
         findings = findings.filter(among(findings["cause"], causes))
-    if ids is not None:
+    if ids is None:
+        # Somebody has judged them: they are repaired only where somebody names them.
+        open_ones = [ACCEPTED not in (each or ()) for each in findings["notes"].to_pylist()]
+        findings = findings.filter(pa.array(open_ones, pa.bool_()))
+    else:
         masks = [among(findings[name], ids) for name in ("account_id", "sub", "row_id")]
         findings = findings.filter(pc.or_(pc.or_(masks[0], masks[1]), masks[2]))
     chosen = [each for each in findings.to_pylist() if each["situation"] != "duplicate"]

@@ -8,9 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.model import HEALTHY
-
-ACCEPTED = "accepted"
+from lib.model import ACCEPTED, HEALTHY
 
 _IDENTITY = ("situation", "account_id", "row_id", "twins", "notes")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from lib.model import FINDINGS, iso
+from lib.model import ACCEPTED, FINDINGS, iso
 from lib.snapshot import Snapshot
 
 Record = Mapping[str, Any]
@@ -118,9 +118,16 @@ class Compared:
 
 
 def counts(snapshot: Snapshot, *, search: str = "") -> dict[str, int]:
-    """Return how many lines are in each situation, healthy ones included; with a search, of those it finds."""
+    """Return how many lines are in each situation, healthy ones included; with a search, of those it finds.
+
+    Without one, what a person has judged and accepted is not counted.
+    """
     if not search.strip():
-        found = snapshot.sql("select situation, count(*) as n from pairs group by situation")
+        found = snapshot.sql(
+            "select situation, count(*) as n from pairs"
+            " where not coalesce(list_contains(notes, $accepted), false) group by situation",
+            accepted=ACCEPTED,
+        )
     else:
         found = _query(snapshot, "select situation, count(*) as n from chosen", " group by situation", search=search)
     return {str(situation): int(n) for situation, n in zip(found["situation"], found["n"], strict=True)}
@@ -206,17 +213,19 @@ def repairable(
 ) -> list[str]:
     """Return the ids of those in ``situations`` that match and may be repaired together, newest first.
 
-    Left out is what a person decides one by one: rows that somebody deleted, and drift whose new e-mail is not
-    verified, which is a way to take over a row.
+    Left out is what a person decides one by one: rows that somebody deleted, accounts whose new e-mail is not
+    verified, which is a way to take over a row, and what somebody has accepted.
     """
     found = _query(
         snapshot,
-        "select id from chosen c where suggested_action is not null and list_contains($situations, situation)"
-        " and (situation <> 'drift' or exists"
-        " (select 1 from accounts a where a.username = c.account_id and a.email_verified))",
+        "select id from chosen c where (suggested_action is not null or situation = 'orphaned_row')"
+        " and list_contains($situations, situation) and (situation not in ('drift', 'tombstone') or exists"
+        " (select 1 from accounts a where a.username = c.account_id and (a.email_verified or a.email = c.row_email)))"
+        " and not coalesce(list_contains(notes, $accepted), false)",
         situation=situation,
         cause=cause,
         search=search,
+        accepted=ACCEPTED,
         situations=list(situations),
     )
     return [str(name) for name in found["id"]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.model import CAUSES, HEALTHY, SITUATIONS, Wiring
+from lib.model import ACCEPTED, CAUSES, HEALTHY, SITUATIONS, Wiring
 from lib.reconcile import attempts
 from lib.snapshot import Snapshot
 
@@ -170,11 +170,15 @@ def sign_ups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
 
 
 def situations(snapshot: Snapshot) -> pd.DataFrame:
-    """Return `situation`, `count`, `repairable` (those that a plan can take today) of everything, worst first."""
+    """Return `situation`, `count`, `repairable` (those that a plan can take today) of everything, worst first.
+
+    What a person has judged and accepted is not counted.
+    """
     counted = snapshot.sql(
         "select situation, count(*) as count,"
         " count(*) filter (where suggested_action in ('create_row', 'update_row')) as repairable"
-        " from pairs group by situation"
+        " from pairs where not coalesce(list_contains(notes, $accepted), false) group by situation",
+        accepted=ACCEPTED,
     )
     order = [situation for situation in BY_WEIGHT if situation in set(counted["situation"])]
     return counted.set_index("situation").loc[order].reset_index()

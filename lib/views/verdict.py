@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lib.display import counted
-from lib.model import SITUATIONS
+from lib.model import ACCEPTED, SITUATIONS
 from lib.snapshot import Snapshot
 from lib.views.trends import BY_WEIGHT
 
 _SILENT = ("silent_failure", "api_key_expired")
-_ACCEPTED = "accepted"
 
 
 def verdict(snapshot: Snapshot, *, limit: int = 0, fail_on: Collection[str] = ()) -> dict[str, Any]:
@@ -20,11 +19,8 @@ def verdict(snapshot: Snapshot, *, limit: int = 0, fail_on: Collection[str] = ()
     ``ok`` is false on an incomplete or suspicious snapshot: what was not read is not in sync.
     """
     findings = snapshot.table("findings").select(["situation", "cause", "notes"]).to_pylist()
-    counted = [
-        finding
-        for finding in findings
-        if _ACCEPTED not in (finding["notes"] or ()) and (not fail_on or finding["situation"] in fail_on)
-    ]
+    open_ones = [finding for finding in findings if ACCEPTED not in (finding["notes"] or ())]
+    counted = [finding for finding in open_ones if not fail_on or finding["situation"] in fail_on]
     manifest = snapshot.manifest
     by_situation = Counter(finding["situation"] for finding in findings)
     by_cause = Counter(finding["cause"] for finding in findings if finding["cause"])
@@ -39,17 +35,21 @@ def verdict(snapshot: Snapshot, *, limit: int = 0, fail_on: Collection[str] = ()
         "limit": limit,
         "by_situation": dict(by_situation.most_common()),
         "by_cause": dict(by_cause.most_common()),
-        "worst": _worst(manifest, by_situation, by_cause),
+        "worst": _worst(manifest, open_ones, len(findings) - len(open_ones)),
     }
 
 
-def _worst(manifest: Mapping[str, Any], by_situation: Counter[str], by_cause: Counter[str]) -> str:
-    """Return one sentence, the worst news first."""
+def _worst(manifest: Mapping[str, Any], open_ones: Collection[Mapping[str, Any]], accepted: int) -> str:
+    """Return one sentence, the worst news first; of findings only those that nobody has accepted."""
+    by_situation = Counter(finding["situation"] for finding in open_ones)
+    by_cause = Counter(finding["cause"] for finding in open_ones)
     unread = [f"{name}: {source['why_not']}" for name, source in manifest["sources"].items() if not source["complete"]]
     if unread:
         return f"Not read completely. {' '.join(unread)}"
     if manifest["suspicious"]:
         return f"Suspicious. {' '.join(manifest['reasons'])}"
+    if not by_situation and accepted:
+        return f"Nothing is open: {counted(accepted, 'finding')} accepted."
     if not by_situation:
         return "In sync: every account has its row, and every row its account."
     lost = sum(by_cause[cause] for cause in _SILENT)

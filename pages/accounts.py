@@ -2,8 +2,7 @@ import streamlit as st
 
 from lib import output
 from lib.model import HEALTHY
-from lib.repair.plan import DEFAULT_SITUATIONS
-from lib.ui import detail, filters, frame, repairs, table, twins
+from lib.ui import detail, filters, frame, repair_bar, repairs, table, twins
 from lib.views import lookup
 
 HEIGHT = 16 * table.ROW_HEIGHT
@@ -15,8 +14,6 @@ chosen, reveal = filters.choose(opened)
 found = lookup.page(opened.snapshot, **chosen.matching, limit=filters.PAGE, offset=chosen.page * filters.PAGE)
 ticked = lookup.chosen(opened.snapshot, st.session_state.get("accounts_chosen", []), **chosen.matching)
 st.session_state["accounts_chosen"] = list(ticked["key"])
-one_by_one = list(ticked["id"][ticked["situation"].isin(DEFAULT_SITUATIONS)])
-together = lookup.repairable(opened.snapshot, DEFAULT_SITUATIONS, **chosen.matching)
 
 
 def export(form: str) -> bytes:
@@ -28,15 +25,7 @@ left, right = st.columns([13, 10], gap="small")
 
 with left:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        repairs.button(
-            opened,
-            f"Repair {len(one_by_one):,}…" if one_by_one else "Repair…",
-            one_by_one,
-            key="accounts_repair",
-            primary=True,
-        )
-        every = f"Repair all {len(together):,}…" if together else "Repair all…"
-        repairs.button(opened, every, together, key="accounts_repair_all")
+        repair_bar.buttons(opened, chosen, dict(zip(ticked["id"], ticked["situation"], strict=True)))
         with st.popover("Export", icon=":material/download:"):
             name = f"pooltable-{opened.env.name}-{chosen.situation or 'findings'}"
             for form, mime in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):

@@ -96,6 +96,13 @@ class Planner:
             return _UNVERIFIED if "email" in self._taken_over(finding)[0] else None
         return None
 
+    def _warn_of_takeover(self, finding: Finding, changes: Item) -> None:
+        if "email" in changes and not self._accounts[finding["account_id"]]["email_verified"]:
+            self.warnings.append(
+                f"The new e-mail of account {_name(finding)} is not verified: whoever typed it takes over the row. "
+                "Make sure whose it is."
+            )
+
     def _create(self, finding: Finding) -> Step | None:
         assert self._form is not None
         try:
@@ -118,11 +125,13 @@ class Planner:
     def _update(self, finding: Finding) -> Step:
         before = self._item(finding)
         changes, used = self._taken_over(finding)
+        self._warn_of_takeover(finding, changes)
         return self._step(finding, finding["row_id"], before, before | changes, self._unchanged(before), used)
 
     def _revive(self, finding: Finding) -> Step:
         before = self._item(finding)
         changes, used = self._taken_over(finding)
+        self._warn_of_takeover(finding, changes)
         after = {name: value for name, value in before.items() if name not in ("_deleted", "_ttl")} | changes
         return self._step(finding, finding["row_id"], before, after, "every attribute is as it was read", used)
 

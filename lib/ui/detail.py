@@ -11,7 +11,7 @@ import streamlit as st
 from lib import charts, display
 from lib.environment import Environment
 from lib.model import SITUATIONS
-from lib.repair.plan import DEFAULT_SITUATIONS
+from lib.repair.planner import ACTIONS
 from lib.ui import cards, frame, raw_log, repairs, table, twins
 from lib.views import lookup
 from lib.views.lookup import Detail
@@ -47,14 +47,14 @@ def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
     if line["reason"]:
         st.text(_plain(line["reason"], reveal=reveal))
     _notes(line)
-    if line["situation"] in DEFAULT_SITUATIONS:
-        repairs.button(opened, "Repair this one…", [line["id"]], key="accounts_repair_one")
+    if line["situation"] in ACTIONS:
+        repairs.button(opened, repairs.label(line["situation"], 1), [line["id"]], key="accounts_repair_one")
     moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line), _drift_seen(opened, detail))
     if moments:
         st.subheader("What happened", anchor=False)
         for moment in moments:
             _moment(moment, reveal=reveal)
-    _holders(detail, reveal=reveal)
+    _holders(opened, detail, reveal=reveal)
     _records(detail, reveal=reveal)
     _evidence(opened, detail, reveal=reveal)
     _command_line(opened.env, line)
@@ -130,7 +130,7 @@ def _evidence(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
         raw_log.shown(opened.env, run, page="accounts", reveal=reveal, retention_days=retention_days)
 
 
-def _holders(detail: Detail, *, reveal: bool) -> None:
+def _holders(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
     if not detail.duplicates:
         return
     st.subheader("Who else has this e-mail" if detail.line["id"] else "Who has this e-mail", anchor=False)
@@ -141,7 +141,11 @@ def _holders(detail: Detail, *, reveal: bool) -> None:
                 since = "" if other["since"] is None else f" · {frame.ago(other['since'])}"
                 _words(f"{table.status(other)}{since}", size="12px", quiet=True)
             st.markdown(cards.badge(other["situation"]), width="content")
+            if detail.line["situation"] == "duplicate" and other["situation"] == "orphaned_row":
+                repairs.button(opened, "Delete row…", [other["id"]], key=f"accounts_delete_{other['key']}")
             st.button("Open", key=f"accounts_open_{other['key']}", on_click=_open, args=(other["key"],))
+    if detail.line["situation"] == "duplicate" and all(other["account_id"] for other in detail.duplicates):
+        st.caption("Each has a living account, so no row is deleted here: the e-mail of one must change in the pool.")
     hidden = len(detail.line["twins"]) - len(detail.duplicates)
     if hidden > 0 and len(detail.duplicates) >= lookup.TWINS:
         st.caption(f"and {hidden:,} more")
@@ -173,7 +177,7 @@ def _records(detail: Detail, *, reveal: bool) -> None:
 
 
 def _command_line(env: Environment, line: Mapping[str, Any]) -> None:
-    if line["situation"] not in DEFAULT_SITUATIONS:
+    if line["situation"] not in ACTIONS:
         return
     with st.expander("Same on the command line", icon=":material/terminal:"):
         st.code(twins.repair(env.name, [line["sub"] or line["id"]]), "bash")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from lib import display
 from lib.model import CAUSES, SITUATIONS
 from lib.ui import frame, revealing
 from lib.ui.table import ALL
@@ -32,6 +33,7 @@ class Chosen:
 def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
     """Show the filters and return what is chosen, and whether e-mails are revealed."""
     search = str(st.session_state.get("accounts_search") or "")
+    _unknown_words()
     known = _counts(opened.env.name, opened.snapshot.stamp, opened.mark, "", opened)
     counts = _counts(opened.env.name, opened.snapshot.stamp, opened.mark, search, opened)
     situation = _situation(known, counts, every=bool(search.strip()))
@@ -49,6 +51,16 @@ def choose(opened: frame.Opened) -> tuple[Chosen, bool]:
         cause = _cause(lookup.causes(opened.snapshot, situation, search=search))
         reveal = revealing.toggle(opened, "accounts")
     return Chosen(situation, cause, search, _page(), counts), reveal
+
+
+def _unknown_words() -> None:
+    """Say which words of the URL choose nothing: a wrong link must not look like a right one."""
+    for name, known in (("situation", (ALL, *SITUATIONS)), ("cause", tuple(CAUSES))):
+        named = st.query_params.get(name, "")
+        if named and named not in known:
+            with st.container(horizontal=True, gap="small"):
+                st.markdown(":orange[:material/warning:]", width="content")
+                st.text(display.safe(f"There is no {name} {named[:40]!r}, so this shows what stands there without it."))
 
 
 def clear() -> None:

@@ -13,12 +13,25 @@ from lib.journal import COUNTED
 from lib.model import Item, PooltableError
 from lib.repair import Run
 from lib.repair.plan import Plan, Step
+from lib.repair.planner import ACTIONS
 from lib.ui import frame, jobs, twins
 
 _MANY = 25  # more creates or updates than this are typed, not clicked
 _SHOWN = 100
-_VERBS = {"create_row": "Create", "update_row": "Update", "delete_row": "Delete"}
-_DONE = {"create_row": "created", "update_row": "updated", "delete_row": "deleted"}
+_VERBS = {
+    "create_row": "Create",
+    "update_row": "Update",
+    "revive_row": "Revive",
+    "stamp_row": "Stamp",
+    "delete_row": "Delete",
+}
+_DONE = {
+    "create_row": "created",
+    "update_row": "updated",
+    "revive_row": "revived",
+    "stamp_row": "stamped",
+    "delete_row": "deleted",
+}
 _STATES = {
     "done": (":material/check_circle:", "green"),
     "partial": (":material/error:", "orange"),
@@ -30,9 +43,23 @@ _STATES = {
 }
 
 
+def refusal(env: Environment) -> str | None:
+    """Return why the pages may not repair here, None where they may: a setting, or the permission that is missing."""
+    reason = env.read_only(without_login=True)
+    if reason:
+        return reason
+    right = env.write_right()
+    return right.why if right.may is False else None
+
+
+def label(situation: str, count: int) -> str:
+    """Return what a button says that repairs so many findings of one situation: verb, count and noun."""
+    return f"{_VERBS[ACTIONS[situation]]} {count:,} {_rows(count)}…"
+
+
 def button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, primary: bool = False) -> None:
     """Show the button that opens the preview of repairing these accounts; it says why where it may not."""
-    reason = opened.env.read_only(without_login=True)
+    reason = refusal(opened.env) if ids else None
     if st.button(
         label,
         icon=":material/build:",
@@ -41,14 +68,14 @@ def button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, pr
         help=reason,
         key=key,
     ):
-        _preview(opened.env, ids=list(ids))
+        preview(opened.env, lambda: opened.env.plan(ids=list(ids)))
 
 
 def undo_button(env: Environment, run_id: str, *, key: str) -> None:
     """Show the button that opens the preview of a run's undo."""
-    reason = env.read_only(without_login=True)
+    reason = refusal(env)
     if st.button("Undo…", icon=":material/undo:", disabled=reason is not None, help=reason, key=key):
-        _preview(env, run_id=run_id)
+        preview(env, lambda: env.undo_plan(run_id))
 
 
 def status(opened: frame.Opened) -> None:
@@ -87,9 +114,11 @@ def state_badge(state: str) -> None:
 
 def images(step: Step) -> str:
     """Return what a step changes in one line, e-mails masked: `email: a → b`, or the row that is made or gone."""
-    if step.before is None or step.after is None:
-        return _image(step.after or step.before)
-    changes = (f"{name}: {_value(step.before, name)} → {_value(step.after, name)}" for name in step.changes())
+    if step.before is None or step.after is None or step.deletes:
+        return _image(step.before or step.after)
+    before, after = step.before, step.after
+    names = ["_version"] if step.stamps else step.changes()
+    changes = (f"{name}: {_value(before, name)} → {_value(after, name)}" for name in names)
     return display.safe(", ".join(changes))
 
 
@@ -114,13 +143,14 @@ def _progress(_environment: str, job: jobs.Job) -> None:
         st.rerun()
 
 
-def _preview(env: Environment, *, ids: list[str] | None = None, run_id: str | None = None) -> None:
+def preview(env: Environment, planned: Callable[[], Plan], *, twin: str | None = None) -> None:
+    """Open the preview of a plan, made now; ``twin`` is its command where the plan itself does not tell."""
     try:
-        plan = env.undo_plan(run_id) if run_id else env.plan(ids=ids)
+        plan = planned()
     except PooltableError as error:
         _refusal(str(error))
         return
-    _confirm(env, plan)
+    _confirm(env, plan, twin)
 
 
 @st.dialog("Nothing can be repaired now", icon=":material/block:")
@@ -129,16 +159,21 @@ def _refusal(reason: str) -> None:
 
 
 @st.dialog("Preview", width="large", icon=":material/build:")
-def _confirm(env: Environment, plan: Plan) -> None:
+def _confirm(env: Environment, plan: Plan, twin: str | None) -> None:
     """Show what a plan would write and under which condition; carry it out when it is confirmed."""
     steps = plan.steps
     st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_WRITERS[plan.writer]}. Nothing else changes.")
-    for sentence in (*plan.warnings, *plan.notes):
-        st.text(display.safe(sentence))
+    for warning in plan.warnings:
+        with st.container(horizontal=True, gap="small"):
+            st.markdown(":orange[:material/warning:]", width="content")
+            st.text(display.safe(warning))
+    for note in plan.notes:
+        st.text(display.safe(note))
     if not steps:
         return
+    st.text(_cost(plan))
     _steps_table(steps)
-    _twins(plan)
+    _twins(plan, twin)
     why = st.text_input("Why (kept in the journal)", key="repairs_why", placeholder="Optional")
     typed = _typed(plan)
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -152,6 +187,12 @@ def _confirm(env: Environment, plan: Plan) -> None:
             st.rerun()
         st.markdown(":red[:material/error:] **The repair did not go through.**")
         st.text(display.safe(broken_off(job)))
+
+
+def _cost(plan: Plan) -> str:
+    asked = plan.cost["admin_get_user"]
+    users = f"; {asked:,} AdminGetUser calls, each of which AWS may count as a monthly active user" if asked else ""
+    return f"Cost: {plan.cost['writes']:,} conditional {'write' if plan.cost['writes'] == 1 else 'writes'}{users}."
 
 
 _WRITERS = {"appsync": "the app's AppSync API", "dynamodb": "DynamoDB directly"}
@@ -176,7 +217,7 @@ def _steps_table(steps: Sequence[Step]) -> None:
         st.caption(f"and {len(steps) - _SHOWN} more")
 
 
-def _twins(plan: Plan) -> None:
+def _twins(plan: Plan, twin: str | None) -> None:
     with st.expander("Same on the command line", icon=":material/terminal:"):
         named = (step.sub or step.row_id for step in plan.steps)
         st.code(twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named), language="bash")
@@ -187,7 +228,7 @@ def _twins(plan: Plan) -> None:
 def _typed(plan: Plan) -> bool | None:
     """Ask for the count where it must be typed; return whether it was, None where a click is enough."""
     count = len(plan.steps)
-    deletes = any(step.action == "delete_row" for step in plan.steps)
+    deletes = any(step.deletes for step in plan.steps)
     if not deletes and count <= _MANY and not plan.over_threshold:
         return None
     return st.text_input(f"Type {count} to confirm", key="repairs_typed").strip() == str(count)
@@ -196,7 +237,7 @@ def _typed(plan: Plan) -> bool | None:
 def _label(steps: Sequence[Step]) -> str:
     actions = {step.action for step in steps}
     verb = _VERBS[actions.pop()] if len(actions) == 1 else "Repair"
-    return f"{verb} {len(steps)} row{'' if len(steps) == 1 else 's'}"
+    return f"{verb} {len(steps)} {_rows(len(steps))}"
 
 
 def said(plan: Plan, run: Run) -> str:

@@ -19,8 +19,7 @@ from lib.aws.session import Aws
 from lib.demo import history, loglines, running
 from lib.demo.sign_up import FAILURES, sign_up
 from lib.demo.world import World, attach, resolved
-from lib.environment import Environment
-from lib.model import CAUSES, SITUATIONS, email_key, iso, moment, now
+from lib.model import CAUSES, SITUATIONS, iso, now
 
 ROOT = Path(__file__).parents[1]
 MOMENT = datetime(2026, 11, 18, 9, 30, tzinfo=UTC)
@@ -183,31 +182,6 @@ def test_a_report_is_written_as_lambda_writes_it():
 
 
 # The services
-
-
-def test_what_a_first_refresh_finds_is_the_truth(world, home):
-    snapshot = Environment(config.load(), world.settings()).refresh()
-    started = moment(snapshot.manifest["sources"]["accounts"]["started_at"])
-    pairs = snapshot.table("pairs")
-    truth = {(line["kind"], line["id"]): line for line in world.truth(started).to_dict("records")}
-    found = {subject(pair): pair for pair in pairs.to_pylist() if subject(pair) in truth or not guest(pair)}
-    assert found.keys() == truth.keys()
-    for key, line in truth.items():
-        cause = line["cause"] if isinstance(line["cause"], str) else None
-        assert (found[key]["situation"], found[key]["cause"]) == (line["situation"], cause), key
-        if line["situation"] == "duplicate":
-            assert found[key]["twins"] == line["twins"]
-
-
-def subject(pair):
-    if pair["situation"] == "duplicate":
-        return "email", email_key(pair["email"])
-    return ("account", pair["account_id"]) if pair["account_id"] else ("row", pair["row_id"])
-
-
-def guest(pair):
-    """Whether a live sign-up of another test brought it about."""
-    return "guest" in str(pair["email"] or pair["row_email"])
 
 
 def test_the_quick_scan_gives_what_motos_own_gives(world):

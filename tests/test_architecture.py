@@ -20,6 +20,7 @@ LAYERS = [
     {"reconcile", "set_up"},
     {"snapshot"},
     {"views", "journal"},
+    {"alerts", "metrics"},
     {"repair"},
     {"rescue", "matching", "judging"},
     {"refresh"},

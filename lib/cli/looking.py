@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lib.cli import options
+from lib.cli import alerting, options
 from lib.display import safe
-from lib.model import SITUATIONS
+from lib.model import SITUATIONS, PooltableError
 from lib.output import FORMATS, rendered, to_json, write_private
 
 if TYPE_CHECKING:
@@ -48,14 +48,22 @@ def refresh(name: str | None) -> None:
 @options.as_json
 @click.option("--max", "limit", type=click.IntRange(min=0), default=0, show_default=True, help="Findings allowed.")
 @click.option("--fail-on", multiple=True, type=click.Choice(list(SITUATIONS)), metavar="S", help="Count only these.")
-def check(name: str | None, as_json: bool, limit: int, fail_on: Sequence[str]) -> None:
+@alerting.options
+def check(name: str | None, as_json: bool, limit: int, fail_on: Sequence[str], **told: Any) -> None:
     """Refresh and judge, for cron and alerts."""
     from lib.views.verdict import verdict
 
-    snapshot = _refreshed(options.opened(name))
+    environment = options.opened(name)
+    outlets = alerting.Outlets.of(environment, **told)
+    try:
+        snapshot = _refreshed(environment)
+    except PooltableError as error:
+        outlets.tell_failure(str(error))
+        raise
     _say_state(snapshot)
     judged = verdict(snapshot, limit=limit, fail_on=fail_on)
     click.echo(to_json(judged) if as_json else judged["worst"])
+    outlets.tell(judged, snapshot, fail_on)
     if not judged["complete"] or judged["suspicious"]:
         sys.exit(options.NOT_READ)
     sys.exit(0 if judged["ok"] else 1)

@@ -38,8 +38,8 @@ def covered(opened: frame.Opened) -> None:
     counted = _matrix(opened.env.name, opened.snapshot.stamp, opened.mark, opened)
     promise = coverage.PROMISES[opened.snapshot.wiring.trigger]
     st.subheader("What the trigger covers", anchor=False)
-    without = " and ".join(coverage.ORIGINS[each].lower() for each in promise.not_covered)
-    st.caption(f"It promises a row to {promise.to}. Accounts {without} run no such trigger.")
+    without = ", ".join(coverage.ORIGINS[each].lower() for each in promise.not_covered)
+    st.caption(f"It promises a row to {promise.to}. Not covered: {without}.")
     if counted.empty:
         st.caption("There are no accounts yet.")
         return
@@ -57,6 +57,7 @@ def covered(opened: frame.Opened) -> None:
         column_config={"Those without": st.column_config.LinkColumn(display_text="Show", alignment="left", width=92)},
         hide_index=True,
         row_height=34,
+        height="content",
         key="wiring_coverage",
         alt="How accounts came to be, the trigger source seen for them, and how many have a row",
     )
@@ -86,8 +87,8 @@ def correlation(wiring: Wiring) -> None:
         alt="The share of the smaller side that each way of matching rows to accounts finds",
     )
     st.caption(
-        f"Shares of the smaller side. Used unasked from {ENOUGH:.0%} on; ways less than {AHEAD:.0%} apart are a tie, "
-        "and username comes before sub, owner and e-mail."
+        f"Shares of the smaller side, used unasked from {ENOUGH:.0%} on. Ways less than {100 * AHEAD:g} points apart "
+        "are a tie: username comes before sub, owner and e-mail."
     )
 
 

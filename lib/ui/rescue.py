@@ -42,7 +42,8 @@ def card(opened: frame.Opened, checks: Sequence[Check]) -> None:
         elif needed:
             _offer(env)
         if gap and lost:
-            _backfill(opened, gap, open_still=gap.until is None and not (result and result.state == "done"))
+            rescued = result is not None and result.state == "done"
+            _backfill(opened, gap, open_still=gap.until is None and not rescued, primary=rescued or not needed)
         repairs.status(opened)
 
 
@@ -61,7 +62,7 @@ def _offer(env: Environment) -> None:
             _preview(env)
 
 
-def _backfill(opened: frame.Opened, gap: Gap, *, open_still: bool) -> None:
+def _backfill(opened: frame.Opened, gap: Gap, *, open_still: bool, primary: bool) -> None:
     lost = display.counted(len(gap.accounts), "account")
     when = f"from {_at(gap.since)} until {_at(gap.until)}" if gap.until else f"since {_at(gap.since)}"
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -77,7 +78,7 @@ def _backfill(opened: frame.Opened, gap: Gap, *, open_still: bool) -> None:
                 query_params=frame.with_environment(situation="orphaned_account", cause="api_key_expired"),
             )
             label = f"Create {display.counted(len(gap.accounts), 'row')}…"
-            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=not open_still)
+            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=primary)
 
 
 def _result(env: Environment, result: rescue.Rescued) -> None:

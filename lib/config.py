@@ -4,6 +4,7 @@ A wrong value fails here, at start, with the file, the key and what was expected
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -271,4 +272,8 @@ def _kind(value: Any) -> str:
 def is_loopback(url: str) -> bool:
     """Return whether a URL leads to this machine only."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name, and be it 127.example.com.
+        return False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.config import Config, load
+from lib.config import Config, is_loopback, load
 from lib.model import ConfigError
 
 PROD = '[environments.prod]\nuser_pool_id = "ap-southeast-1_hKnIMMR91"\n'
@@ -171,3 +171,22 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         return
     with pytest.raises(ConfigError, match="Cannot read"):
         load({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:4566", True),
+        ("http://127.8.9.1", True),
+        ("http://[::1]:8501", True),
+        ("http://localhost:1", True),
+        ("http://127.example.com", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://localhost.example.com", False),
+        ("http://0.0.0.0", False),
+        ("https://cognito-idp.eu-west-1.amazonaws.com", False),
+        ("http://", False),
+    ],
+)
+def test_only_an_address_of_this_machine_is_this_machine(url, here):
+    assert is_loopback(url) is here

@@ -128,6 +128,19 @@ class Environment:
             own_tombstones=self._own_tombstones,
         )
 
+    def replay_plan(self, *, causes: Collection[str] | None = None, ids: Collection[str] | None = None) -> Plan:
+        """Return the plan that runs the trigger again for orphaned accounts, once for each, by default for all.
+
+        ``ids`` are Usernames or subs. The event is the logged one of the sign-up, or one made from the account. Raises
+        ``Refused`` when the latest snapshot gives no plan, or the pool calls no function.
+        """
+        _refuse_unknown("cause", causes, CAUSES)
+        _refuse_unknown("id", ids)
+        snapshot = self.latest()
+        return planning.plan(
+            snapshot, self.settings, causes=causes, ids=ids, accepted=self.accepted(snapshot), replays=True
+        )
+
     def accepted(self, snapshot: Snapshot) -> bool:
         """Return whether a person has accepted this snapshot although it is suspicious."""
         return snapshot.stamp in self.journal.accepted_snapshots(self.name)
@@ -188,6 +201,8 @@ class Environment:
             rows = {step["row_id"] for step in left}
             meant = [step["number"] for step in self.journal.steps(run["undo_of"]) if step["row_id"] in rows]
             return repair.undo_plan(self.journal, run["undo_of"], steps=meant)
+        if any(step["action"] == "replay" for step in left):
+            return self.replay_plan(ids=[step["sub"] or step["account_id"] for step in left])
         return self.plan(
             ids=[step["sub"] or step["row_id"] for step in left], situations={step["situation"] for step in left}
         )
@@ -206,12 +221,21 @@ class Environment:
         run_id = run if isinstance(run, str) else run.run_id
         return self.apply(self.undo_plan(run_id), why=why, progress=progress)
 
-    def accept_finding(self, id: str, *, why: str, until: datetime | None = None, who: str | None = None) -> list[str]:
-        """Record that a person has judged the findings about an id; return their situations.
+    def accept_finding(
+        self,
+        id: str,
+        *,
+        why: str,
+        until: datetime | None = None,
+        situation: str | None = None,
+        who: str | None = None,
+    ) -> list[str]:
+        """Record that a person has judged the findings about an id, or its one of a situation; return the situations.
 
         They stay listed, with the note ``accepted``, and are not counted until ``until``, or their situation changes.
         """
-        return judging.accept(self.journal, self.name, self.latest(), id, who=who or operator(), why=why, until=until)
+        latest, who = self.latest(), who or operator()
+        return judging.accept(self.journal, self.name, latest, id, who=who, why=why, until=until, situation=situation)
 
     def forget(self, id: str, *, who: str | None = None) -> int:
         """Take one person out of every stored snapshot and the journal's images; return of how many lines.

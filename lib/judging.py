@@ -48,15 +48,17 @@ def accept(
     who: str,
     why: str,
     until: datetime | None = None,
+    situation: str | None = None,
 ) -> list[str]:
     """Record that a person has judged the findings about an id, and return their situations.
 
-    ``id`` is a Username, a sub or a row id; a duplicate is named by any of those that share the e-mail. ``until`` in
-    the past takes an acceptance back. Raises ``ConfigError`` where no finding is about the id, or without a reason.
+    ``id`` is a Username, a sub or a row id; a duplicate is named by any of those that share the e-mail.
+    ``situation`` is the only one meant, ``until`` in the past takes an acceptance back. Raises ``ConfigError`` where no finding is about the id, or without a reason.
     """
     if not why.strip():
         raise ConfigError("Say why the finding is accepted: whoever sees it next wants to know.")
-    lines = [line for line in snapshot.table("findings").to_pylist() if _is_about(line, id)]
+    about = [line for line in snapshot.table("findings").to_pylist() if _is_about(line, id)]
+    lines = [line for line in about if situation in (None, line["situation"])]
     if not lines:
         raise ConfigError(
             f"There is no finding about {id!r} in snapshot {snapshot.stamp} of {environment}. "

@@ -124,13 +124,17 @@ def shown_run(kind: str) -> None:
     """Show the detail of a run of this kind that wrote a row."""
     from types import SimpleNamespace
 
-    from lib.ui import run_list
+    from lib.ui import run_detail
 
-    run = {"state": "done", "who": "a", "why": None, "started_at": "t", "ended_at": "t", "done": 1, "steps_detail": []}
+    step = {"number": 1, "state": "done", "row_id": "a", "action": "create_row", "message": "", "purged": False}
+    run = {"run_id": "r1", "state": "done", "who": "a", "why": None, "started_at": "t", "ended_at": "t", "steps": 1}
+    run |= {"done": 1, "already": 0, "steps_detail": [step], "head": "h", "message": None}
     told = run | {"kind": kind, "undo_of": "r0" if kind == "undo" else None}
-    journal = SimpleNamespace(history=lambda *_: [told])
+    journal = SimpleNamespace(history=lambda *_: [told], undone_rows=lambda _: set())
+    right = SimpleNamespace(may=True, why=None)
     env = SimpleNamespace(name="e", journal=journal, runs=lambda _: [run], read_only=lambda **_: None)
-    run_list.detail(env, "r1")  # type: ignore[arg-type]
+    env.write_right = lambda: right
+    run_detail.detail(env, "r1")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("kind", "title", "offered"), [("apply", "Repair", True), ("undo", "Undo", False)])

@@ -15,14 +15,14 @@ from sqlalchemy.engine import Connection
 
 from lib.journal import chain, keeping, leases
 from lib.journal.chain import Verdict
-from lib.journal.database import JSON_COLUMNS, as_json
+from lib.journal.database import JSON_COLUMNS, SEALED, as_json
 from lib.journal.leases import LEASE_SECONDS, Lease
 from lib.journal.reading import ACCEPTED_FINDING, ACCEPTED_SNAPSHOT, COUNTED, OPEN, Reading
 from lib.journal.tables import EVENTS, RUNS, STEPS
 from lib.model import Item, iso, now
 from lib.person import Person
 
-__all__ = ["ACCEPTED_FINDING", "COUNTED", "LEASE_SECONDS", "OPEN", "Journal", "Lease", "Verdict"]
+__all__ = ["ACCEPTED_FINDING", "COUNTED", "LEASE_SECONDS", "OPEN", "SEALED", "Journal", "Lease", "Verdict"]
 
 
 class Journal(Reading):

@@ -17,7 +17,7 @@ from lib.demo.world import attach
 from lib.environment import Environment
 from lib.model import NoSnapshot, PooltableError, now
 from lib.snapshot import Snapshot
-from lib.ui import reading, signing_up
+from lib.ui import jobs, reading, set_up, signing_up
 from lib.views.trends import span
 
 _RAN = "frame_ran"
@@ -70,6 +70,7 @@ def open_page(title: str, caption: str) -> Opened:
     head = right.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small")
     with _failure_shown():
         env = environment()
+        jobs.settle_once(env)
         mark = env.journal_mark()
         snapshot = _latest(env, head)
         _state_of(env, snapshot)
@@ -112,7 +113,7 @@ def environment() -> Environment:
     known = config.load()
     named = st.query_params.get(_ENVIRONMENT)
     configured = [name for name in known.environments if name != config.DEMO]
-    name = known.settings(named or (configured[0] if configured else None)).name
+    name = known.settings(named or (configured[0] if configured else config.DEMO)).name
     return _opened(name, _world(known.home) if name == config.DEMO else None)
 
 
@@ -128,6 +129,7 @@ def _world(home: Path) -> str:
 def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapshot:
     with head:
         _badge(env)
+        set_up.control(env, _opened.clear)
         signing_up.control(env)
         updated = st.container(width="content")
         asked = st.button("Refresh", icon=":material/refresh:", shortcut="U", key="frame_refresh")

@@ -1,14 +1,18 @@
 """Runs under way: each belongs to a thread of the server, so that it outlives the tab that started it."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 
 import streamlit as st
 
+from lib import display
 from lib.environment import Environment
 from lib.model import PooltableError, Refused
 from lib.repair import Run
 from lib.repair.plan import Plan
+
+SETTLING = "What an earlier run left open is being settled by reading back."
 
 _BEGIN_S = 15  # the chain is asked, the lease is taken: what is refused is refused by then
 
@@ -36,6 +40,7 @@ class Job:
 class _Jobs:
     lock: threading.Lock = field(default_factory=threading.Lock)
     by_name: dict[str, Job] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)  # by environment: what came of settling, empty until then
 
 
 @st.cache_resource
@@ -55,6 +60,41 @@ def dismiss(env: Environment) -> None:
         known = jobs.by_name.get(env.name)
         if known is not None and known.ended:
             del jobs.by_name[env.name]
+
+
+def settle_once(env: Environment) -> None:
+    """Settle, in a thread of its own, what dead runs left open: when this server first opens an environment.
+
+    Not where the pages may not write, and never while somebody else is repairing: those steps may be theirs.
+    """
+    jobs = _jobs()
+    with jobs.lock:
+        if _place(env) in jobs.settled or env.read_only(without_login=True):
+            return
+        jobs.settled[_place(env)] = ""
+    if env.journal.left_open(env.name) and not env.journal.holder(env.name):
+        threading.Thread(target=_settle, args=(env,), name=f"settle-{env.name}", daemon=True).start()
+
+
+def settled(env: Environment) -> str:
+    """Return what came of settling when this server began, empty where there was nothing to settle."""
+    return _jobs().settled.get(_place(env), "")
+
+
+def _place(env: Environment) -> str:
+    return f"{env.name} {env.settings.user_pool_id}"
+
+
+def _settle(env: Environment) -> None:
+    jobs = _jobs()
+    jobs.settled[_place(env)] = SETTLING
+    try:
+        outcomes = Counter(outcome.state for outcome in env.settle())
+    except PooltableError as error:
+        jobs.settled[_place(env)] = display.safe(f"What an earlier run left open could not be settled yet. {error}")
+        return
+    said = ", ".join(f"{count} {state}" for state, count in outcomes.items())
+    jobs.settled[_place(env)] = f"What an earlier run left open was settled by reading back: {said or 'no step'}."
 
 
 def start(env: Environment, plan: Plan, *, why: str | None, release: int | None) -> Job:

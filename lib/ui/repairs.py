@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -162,16 +162,17 @@ def _refusal(reason: str) -> None:
 def _confirm(env: Environment, plan: Plan, twin: str | None) -> None:
     """Show what a plan would write and under which condition; carry it out when it is confirmed."""
     steps = plan.steps
-    st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_WRITERS[plan.writer]}. Nothing else changes.")
+    st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_way(plan)}. Nothing else changes.")
     for warning in plan.warnings:
         with st.container(horizontal=True, gap="small"):
             st.markdown(":orange[:material/warning:]", width="content")
             st.text(display.safe(warning))
-    for note in plan.notes:
-        st.text(display.safe(note))
+    # One text, not a paragraph each: the steps should be seen without scrolling.
+    said = [display.safe(note) for note in plan.notes] + ([_cost(plan)] if steps else [])
+    if said:
+        st.text("\n".join(said))
     if not steps:
         return
-    st.text(_cost(plan))
     _steps_table(steps)
     _twins(plan, twin)
     why = st.text_input("Why (kept in the journal)", key="repairs_why", placeholder="Optional")
@@ -189,10 +190,16 @@ def _confirm(env: Environment, plan: Plan, twin: str | None) -> None:
         st.text(display.safe(broken_off(job)))
 
 
+def _way(plan: Plan) -> str:
+    past = all(step.goes_past_the_api for step in plan.steps) and bool(plan.steps)
+    return _WRITERS["dynamodb" if past else plan.writer]
+
+
 def _cost(plan: Plan) -> str:
-    asked = plan.cost["admin_get_user"]
-    users = f"; {asked:,} AdminGetUser calls, each of which AWS may count as a monthly active user" if asked else ""
-    return f"Cost: {plan.cost['writes']:,} conditional {'write' if plan.cost['writes'] == 1 else 'writes'}{users}."
+    """Return what a plan costs; AWS may count each account that is asked for as active this month."""
+    writes, asked = plan.cost["writes"], plan.cost["admin_get_user"]
+    users = f" and {display.counted(asked, 'AdminGetUser call')} (AWS may count each user as active this month)"
+    return f"Cost: {display.counted(writes, 'conditional write')}{users if asked else ''}."
 
 
 _WRITERS = {"appsync": "the app's AppSync API", "dynamodb": "DynamoDB directly"}
@@ -220,7 +227,8 @@ def _steps_table(steps: Sequence[Step]) -> None:
 def _twins(plan: Plan, twin: str | None) -> None:
     with st.expander("Same on the command line", icon=":material/terminal:"):
         named = (step.sub or step.row_id for step in plan.steps)
-        st.code(twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named), language="bash")
+        same = twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named)
+        st.code(twin or same, language="bash")
         st.caption("The first step as an AWS CLI command, e-mails masked:")
         st.code(display.mask_emails(plan.aws_cli(plan.steps[0])), language="bash", wrap_lines=True)
 

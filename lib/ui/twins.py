@@ -20,9 +20,15 @@ def repair(environment: str, ids: Iterable[str]) -> str:
     return planned + (f"\n# and {len(known) - _NAMED} more ids" if len(known) > _NAMED else "")
 
 
-def undo(run_id: str) -> str:
-    """Return the command that undoes a run."""
-    return shlex.join(["python", "-m", "lib", "undo", run_id])
+def undo(run_id: str, steps: Iterable[int] = ()) -> str:
+    """Return the command that undoes a run, or some of its steps."""
+    named = [word for step in steps for word in ("--step", str(step))]
+    return shlex.join(["python", "-m", "lib", "undo", run_id, *named])
+
+
+def audit(file: str) -> str:
+    """Return the command that exports the journal's audit, and the one that checks its chain."""
+    return f"{shlex.join(['python', '-m', 'lib', 'runs', '--export', file])}\npython -m lib runs --verify"
 
 
 def findings(
@@ -44,3 +50,8 @@ def raw_log(run: Mapping[str, Any]) -> str:
     words = ["aws", "logs", "filter-log-events", "--log-group-name", run["log_group"]]
     words += ["--log-stream-names", run["log_stream"], "--start-time", str(since), "--end-time", str(until)]
     return shlex.join(words)
+
+
+def policy(environment: str, *, repair: bool) -> str:
+    """Return the command that prints the IAM policy."""
+    return shlex.join(["python", "-m", "lib", "policy", "--env", environment, *(["--repair"] if repair else [])])

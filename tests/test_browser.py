@@ -78,10 +78,10 @@ def test_two_orphaned_accounts_are_repaired_and_the_repair_taken_back(world: Wor
     chosen = {subs[1], subs[3]}
 
     visit.grid().tick(1)
-    visit.button("Repair 1…").wait_for()
+    visit.button("Create 1 row…").wait_for()
     visit.grid().tick(3)
-    visit.button("Repair 2…").click()
-    visit.button("Create 2 rows").click()
+    visit.button("Create 2 rows…").click()
+    visit.button("Create 2 rows", exact=True).click()
     visit.shows("2 rows created. Confirmed by reading back")
 
     until(lambda: count(visit, "Orphaned account") == orphaned - 2, "both are counted as orphaned no more")
@@ -109,7 +109,7 @@ def test_another_row_is_never_chosen_when_lines_above_it_vanish(world: World, vi
     visit.open(ORPHANED, "Accounts")
     subs = visit.grid().column("Sub")
     visit.grid().tick(2)
-    visit.button("Repair 1…").wait_for()
+    visit.button("Create 1 row…").wait_for()
     # Somebody else repairs the two lines above, from the command line.
     environment = connect("demo")
     accounts = environment.latest().findings["account_id"]
@@ -118,21 +118,21 @@ def test_another_row_is_never_chosen_when_lines_above_it_vanish(world: World, vi
     visit.page.get_by_text("Reveal e-mails").click()
     until(lambda: visit.grid().column("Sub")[:1] == subs[2:3], "the two lines are gone")
     until(lambda: visit.grid().ticked() == [0], "the same line is ticked, now the first")
-    visit.button("Repair 1…").click()
-    visit.button("Create 1 row").wait_for()
+    visit.button("Create 1 row…").click()
+    visit.button("Create 1 row", exact=True).wait_for()
     assert visit.grid(visit.page.get_by_test_id("stDataFrame").count() - 1).column("Sub") == [subs[2]]
 
 
 def test_a_run_goes_on_when_the_page_is_loaded_again(world: World, visit: Visit) -> None:
     visit.open(ORPHANED, "Accounts")
-    visit.button("Repair all").click()
+    visit.button("Create all").click()
     field = visit.page.get_by_label("to confirm")
     field.wait_for()
     steps = field.get_attribute("aria-label") or ""
     number = "".join(filter(str.isdigit, steps))
     field.fill(number)
     field.press("Enter")
-    visit.button(f"Create {number} rows").click()
+    visit.button(f"Create {number} rows", exact=True).click()
     until(lambda: connect("demo").runs()[0]["steps"] == int(number), "the run is on record")
     visit.open(ORPHANED, "Accounts")
     visit.shows(f"{number} rows created. Confirmed by reading back")

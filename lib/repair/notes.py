@@ -59,6 +59,7 @@ def of_writer(
                 "at once."
             )
         return
+    steps = [step for step in steps if not step.goes_past_the_api]
     if plan.versioned and any(step.action == "create_row" for step in steps):
         yield "Undoing a created row leaves AppSync's tombstone in its place, as the table is versioned."
     if any(step.before is not None for step in steps):
@@ -66,9 +67,9 @@ def of_writer(
             "AppSync can only be asked to hold the fields of its schema: each row is re-read immediately before the "
             "write, and the record that comes back is compared."
         )
-    if plan.versioned and handler in _HANDLERS:
+    if steps and plan.versioned and handler in _HANDLERS:
         yield f"The API's conflict handler is {_HANDLERS[handler]}; each write holds the old values besides."
-    if asked:
+    if steps and asked:
         yield _selection(known)
 
 
@@ -82,7 +83,7 @@ def of_undo(plan: "Plan", stamped: int) -> Iterator[str]:
             "Where a refresh has seen a row that is deleted here, its account is called row_deleted from now on: "
             "repairing it then takes naming it by its id."
         )
-    if any(step.revives or step.restores for step in plan.steps) and plan.writer == "appsync":
+    if any(step.goes_past_the_api for step in plan.steps) and plan.writer == "appsync":
         yield "Rows that were deleted are brought back by a direct write to the table: AppSync has no undelete."
     if stamped:
         yield f"{stamped} stamped {'row keeps its' if stamped == 1 else 'rows keep their'} version."

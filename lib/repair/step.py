@@ -17,6 +17,12 @@ SERVICE_SET = ("createdAt", "updatedAt", "_version", "_lastChangedAt")
 KEPT_ROW = "kept_row"
 """Among a step's account: the row that the account has besides the one that is deleted."""
 
+EVENT, FUNCTION, ORIGIN = "replayed_event", "replayed_function", "event_origin"
+"""Among a replay's account: the event as JSON, the function that is run with it, and where the event is from."""
+
+NO_FACTS = (KEPT_ROW, EVENT, FUNCTION, ORIGIN)
+"""What stands among a step's account and is nothing that the account itself has."""
+
 TOMBSTONE_LIFE = timedelta(minutes=43200)
 """Amplify's baseTableTtl: how long a soft-deleted row stays before DynamoDB removes it."""
 
@@ -31,7 +37,7 @@ class Step:
     """
 
     number: int
-    action: str  # create_row | update_row | revive_row | stamp_row | delete_row
+    action: str  # create_row | update_row | revive_row | stamp_row | delete_row | replay
     situation: str
     account_id: str | None
     sub: str | None
@@ -58,9 +64,19 @@ class Step:
         return self.action == "stamp_row"
 
     @property
+    def replays(self) -> bool:
+        """Whether the trigger's function is run, in the hope of a row with the id and e-mail of ``after``."""
+        return self.action == "replay"
+
+    @property
     def restores(self) -> bool:
         """Whether an undo brings back a row that is gone for good, as it was."""
         return self.before is None and "createdAt" in (self.after or {})
+
+    @property
+    def goes_past_the_api(self) -> bool:
+        """Whether GraphQL has no word for the write, so that even behind AppSync it goes to the table."""
+        return self.restores or self.revives
 
     @property
     def needs_no_account(self) -> bool:

@@ -48,7 +48,7 @@ def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
         st.text(_plain(line["reason"], reveal=reveal))
     _notes(line)
     if line["situation"] in ACTIONS:
-        repairs.button(opened, repairs.label(line["situation"], 1), [line["id"]], key="accounts_repair_one")
+        repairs.button(opened, repairs.label(line["situation"]), [line["id"]], key="accounts_repair_one")
     judged.button(opened.env, line)
     moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line), _drift_seen(opened, detail))
     if moments:

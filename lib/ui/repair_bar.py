@@ -36,7 +36,7 @@ def _all(opened: frame.Opened, chosen: Chosen) -> None:
         search=chosen.search,
     )
     verb = _label(set(situations) & set(ACTIONS), len(found)).partition(" ")[0].rstrip("…")
-    label = f"{verb} all {len(found):,}…" if found else f"{verb} all…"
+    label = f"{verb} all {len(found):,} rows…" if found else f"{verb} all…"
     repairs.button(opened, label, found, key="accounts_repair_all")
 
 

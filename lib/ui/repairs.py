@@ -52,9 +52,10 @@ def refusal(env: Environment) -> str | None:
     return right.why if right.may is False else None
 
 
-def label(situation: str, count: int) -> str:
-    """Return what a button says that repairs so many findings of one situation: verb, count and noun."""
-    return f"{_VERBS[ACTIONS[situation]]} {count:,} {_rows(count)}…"
+def label(situation: str, count: int | None = None) -> str:
+    """Return what a button says that repairs so many findings of one situation, or the one that is open."""
+    which = "this row" if count is None else display.counted(count, "row")
+    return f"{_VERBS[ACTIONS[situation]]} {which}…"
 
 
 def button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, primary: bool = False) -> None:

@@ -53,7 +53,8 @@ def accept(
     """Record that a person has judged the findings about an id, and return their situations.
 
     ``id`` is a Username, a sub or a row id; a duplicate is named by any of those that share the e-mail.
-    ``situation`` is the only one meant, ``until`` in the past takes an acceptance back. Raises ``ConfigError`` where no finding is about the id, or without a reason.
+    ``situation`` is the only one meant; ``until`` in the past takes an acceptance back. Raises ``ConfigError`` where no
+    finding is about the id, or without a reason.
     """
     if not why.strip():
         raise ConfigError("Say why the finding is accepted: whoever sees it next wants to know.")

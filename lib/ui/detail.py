@@ -12,7 +12,7 @@ from lib import charts, display
 from lib.environment import Environment
 from lib.model import SITUATIONS
 from lib.repair.planner import ACTIONS
-from lib.ui import cards, frame, raw_log, repairs, table, twins
+from lib.ui import cards, frame, judged, raw_log, repairs, table, twins
 from lib.views import lookup
 from lib.views.lookup import Detail
 from lib.views.timeline import DriftSeen, Moment, drift_seen, timeline, told

@@ -11,6 +11,7 @@ from lib.ui import frame
 from lib.views import trends
 
 BADGES = {"slate": "gray", "grey": "gray", "pink": "red"}
+_NAME = 88  # pixels that the longest name of a fact needs
 PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 
 
@@ -72,6 +73,8 @@ def facts(values: Mapping[str, str | None]) -> None:
         for name, value in values.items():
             if value is None or pd.isna(value):
                 continue
-            label, text = st.columns([1, 3], gap="small")
-            label.caption(name)
-            text.text(display.visible(value))
+            # Not columns: on a narrow page they would leave the names no room.
+            with st.container(horizontal=True, gap="small"):
+                st.caption(name, width=_NAME)
+                # In a container of its own it wraps within its line; by itself it would move below the name.
+                st.container().text(display.visible(value))

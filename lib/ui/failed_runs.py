@@ -83,13 +83,11 @@ def opened_run(page: frame.Opened, now_open: Opened, *, reveal: bool) -> None:
     """Show the opened run: which attempt it is, what it said, its facts, its account, and its raw log on demand."""
     run = now_open.run
     if run is None:
-        _nothing(
-            "No such run", "No run of this snapshot has the id in this link. It may be newer than the last refresh."
-        )
+        _nothing(*(_NO_RUN if now_open.named_run else _NO_CHOICE))
         return
     if len(now_open.attempts) > 1:
         _attempts(now_open)
-    st.code(run["request_id"] or "no request id", language=None)
+    st.code(run["request_id"] or "no request id", language=None, wrap_lines=True)
     said = "\n".join(cards.told(line, reveal=reveal) for line in (run["said"] or "").split("\n"))
     st.code(said.strip() or unsaid(run["kind"]), language=None, wrap_lines=True)
     cards.facts(_facts(now_open, run))

@@ -41,7 +41,7 @@ def situation_card(shown: Overview) -> None:
                     icon_position="right",
                     query_params=frame.with_environment(situation=line["situation"]),
                 )
-                st.markdown(f"{line['count']:,}", width=64, text_alignment="right")
+                st.markdown(f"{line['count']:,}", width="content", text_alignment="right")
     _overwritten(shown)
     found = shown.situations[~shown.situations["situation"].isin(HEALTHY)]
     if found.empty:

@@ -204,12 +204,12 @@ def chain(wiring: Wiring, checks: Sequence[Check], ink: str = _INK) -> go.Figure
     figure = go.Figure(layout=_layout(height=230, showlegend=False, margin={"l": 0, "r": 0, "t": 0, "b": 0}))
     figure.update_layout(font={"color": ink})
     figure.update_xaxes(visible=False, range=[0, 4], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[0, 2], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[0, 2.12], fixedrange=True)
     for name, (x, y, title, identifier) in nodes.items():
         _node(figure, x, y, f"<b>{title}</b>", identifier, _worst(name, checks))
     for x, label in ((1.0, trigger), (2.0, "createUser"), (3.0, "PutItem")):
         _arrow(figure, x - 0.085, 1.5, x + 0.085, 1.5)
-        figure.add_annotation(x=x, y=1.98, text=label, showarrow=False, yanchor="top", font={"size": 11})
+        figure.add_annotation(x=x, y=2.0, text=label, showarrow=False, yanchor="middle", font={"size": 11})
     _arrow(figure, 1.5, 1.1, 1.5, 0.82)
     return figure
 

@@ -4,63 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aws_kit import HTML, POOL, Answer, Hasty, ScriptedAws, described_table, error, page, scripted_aws, settings
+from aws_kit import HTML, POOL, Answer, Hasty, ScriptedAws, described_table, error, page, settings
+from chain_kit import API, EXPIRES, FUNCTION, KEY, OTHER, attached, discovered, function, source, whole_chain
 
-from lib.aws.discovery import discover, probe
+from lib.aws.discovery import probe
 from lib.model import Wiring, now
-
-KEY = "da2-abcdefghijklmnopqrstuvwxyz"
-FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:PreSignup-dev"
-OTHER = "arn:aws:lambda:eu-west-1:123456789012:function:Confirm-dev:live"
-API = {
-    "API_APP_GRAPHQLAPIIDOUTPUT": "abc",
-    "API_APP_GRAPHQLAPIENDPOINTOUTPUT": "https://x.appsync-api.eu-west-1.amazonaws.com/graphql",
-    "API_APP_GRAPHQLAPIKEYOUTPUT": KEY,
-}
-EXPIRES = int((now() + timedelta(days=5)).timestamp())
-
-
-def attached(fake: ScriptedAws, **triggers: Any) -> None:
-    fake.script("DescribeUserPool", page(UserPool={"Id": POOL, "LambdaConfig": triggers}))
-
-
-def function(fake: ScriptedAws, arn: str, variables: dict[str, str] | None, **members: Any) -> None:
-    environment = {"Environment": {"Variables": variables}} if variables is not None else {}
-    answer = page(FunctionName=arn.split(":")[6], State="Active", **environment, **members)
-    for name in (arn.replace(":", "%3A"), arn.split(":")[6]):
-        fake.script(f"GET /2015-03-31/functions/{name}/configuration", answer)
-
-
-def source(name: str, table: str, **config: Any) -> dict[str, Any]:
-    return {"name": name, "type": "AMAZON_DYNAMODB", "dynamodbConfig": {"tableName": table, "awsRegion": "x"} | config}
 
 
 @pytest.fixture
 def fake() -> Iterator[ScriptedAws]:
-    """A whole chain as Amplify deploys it; each test takes away or changes a link."""
-    arn = b"<R><GetCallerIdentityResult><Arn>arn:aws:iam::1:user/me</Arn></GetCallerIdentityResult></R>"
-    with scripted_aws() as served:
-        served.script("POST /", Answer(arn))
-        attached(served, PreSignUp=FUNCTION)
-        function(served, FUNCTION, API)
-        function(served, OTHER, {})
-        sources = [{"name": "NONE_DS", "type": "NONE"}, source("PostTable", "Post-abc-dev")]
-        sources.append(source("UserTable", "User-abc-dev", versioned=True))
-        served.script("GET /v1/apis/abc/datasources", page(dataSources=sources))
-        sync = {"conflictDetection": "VERSION", "conflictHandler": "AUTOMERGE"}
-        resolvers = [{"fieldName": "createPost", "dataSourceName": "PostTable"}]
-        resolvers.append({"fieldName": "createUser", "dataSourceName": "UserTable", "syncConfig": sync})
-        served.script("GET /v1/apis/abc/types/Mutation/resolvers", page(resolvers=resolvers))
-        served.script("GET /v1/apis", page(graphqlApis=[]))
-        served.script("GET /v1/apis/abc/apikeys", page(apiKeys=[{"id": KEY, "expires": EXPIRES}]))
-        group = {"logGroupName": "/aws/lambda/PreSignup-dev", "creationTime": 1694153465123, "retentionInDays": 45}
-        served.script("DescribeLogGroups", page(logGroups=[group]))
-        served.script("DescribeTable", described_table())
+    with whole_chain() as served:
         yield served
-
-
-def discovered(fake: ScriptedAws, **changed: Any) -> Wiring:
-    return discover(Hasty(settings(fake.url, **changed)))
 
 
 def test_one_pool_id_is_enough_to_find_the_whole_chain(fake: ScriptedAws) -> None:

@@ -25,7 +25,7 @@ __all__ = ["Chain", "Check", "chain", "discover", "probe"]
 Fact = TypeVar("Fact")
 
 SIGN_UP_TRIGGERS = ("pre_sign_up", "post_confirmation")
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True)

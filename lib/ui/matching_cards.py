@@ -49,12 +49,12 @@ def covered(opened: frame.Opened) -> None:
             "Trigger source seen": counted["trigger_source"].replace(_RUNS),
             "With row": counted["with_row"],
             "Without row": counted["without_row"],
-            "Those without": [_accounts(line) for line in counted.to_dict("records")],
+            "Findings": [_accounts(line) for line in counted.to_dict("records")],
         }
     )
     st.dataframe(
         shown,
-        column_config={"Those without": st.column_config.LinkColumn(display_text="Show", alignment="left", width=92)},
+        column_config={"Findings": st.column_config.LinkColumn(display_text="Show", alignment="left", width=92)},
         hide_index=True,
         row_height=34,
         height="content",
@@ -121,9 +121,9 @@ def contamination(opened: frame.Opened) -> None:
             st.caption(f"The first {len(first)} of {len(found):,}.")
 
 
-def _accounts(line: Mapping[Hashable, Any]) -> str | None:
-    """Return the link to the accounts without a row of one line, where they all share a situation."""
+def _accounts(line: Mapping[Hashable, Any]) -> str:
+    """Return the link to findings like the accounts without a row of one line, where these share a situation."""
     if not line["without_row"] or pd.isna(line["situation"]):
-        return None
+        return ""
     cause = {} if pd.isna(line["cause"]) else {"cause": str(line["cause"])}
     return frame.link("accounts", situation=str(line["situation"]), **cause)

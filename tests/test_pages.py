@@ -168,3 +168,36 @@ def test_two_people_who_refresh_share_one_read_and_hear_of_its_failure() -> None
     assert (environment.asked, second.error) == (2, "The pool does not answer.")
     assert reading.current(environment) is second
     forget()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"situation": "nonsense"}, "There is no situation 'nonsense'"),
+        ({"situation": "drift", "cause": "bad luck"}, "There is no cause 'bad luck'"),
+        ({"account": "nope"}, "Not in this snapshot"),
+    ],
+)
+def test_a_link_that_names_nothing_says_so(read_once: World, parameters: dict[str, str], said: str) -> None:
+    forget()
+    app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    app.switch_page("pages/accounts.py").run()
+    assert not app.exception
+    assert said in words(app)
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("situation", "label"),
+    [("orphaned_account", "Create all"), ("tombstone", "Revive all"), ("orphaned_row", "Delete all")],
+)
+def test_the_button_for_all_says_what_it_does(read_once: World, situation: str, label: str) -> None:
+    forget()
+    app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE_S).run()
+    app.query_params["situation"] = situation
+    app.switch_page("pages/accounts.py").run()
+    assert app.button("accounts_repair_all").label.startswith(label)
+    assert app.button("accounts_repair").label == "Repair…"
+    forget()

@@ -65,7 +65,7 @@ def append(connection: Connection, kind: str, body: Entry, run_id: str | None = 
 
 def begun(run: Entry, steps: Iterable[Entry]) -> dict[str, Any]:
     """Return what the first record of a run says, columns as they are stored."""
-    return _run(run) | {"steps": [_step(step) for step in steps]}
+    return _run(run) | {"steps": {str(step["number"]): _step(step) for step in steps}}
 
 
 def event(values: Entry, number: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
-        self.steps: dict[str, list[str]] = {}
+        self.steps: dict[str, dict[str, str]] = {}
         self.moved: dict[tuple[str, int], dict[str, Any]] = {}
         self.events: dict[int, dict[str, Any]] = {}
 
@@ -144,8 +144,7 @@ def _contradictions(connection: Connection, told: _Told, start: Entry) -> Iterat
         run_id, number = step["run_id"], step["number"]
         if run_id in planned:
             planned[run_id] += 1
-            known = told.steps[run_id]
-            if not 0 < number <= len(known) or known[number - 1] != _step(step):
+            if told.steps[run_id].get(str(number)) != _step(step):
                 yield f"Step {number} of run {run_id} is not the one that was planned."
         moved = told.moved.get((run_id, number), {})
         names = [name for name, value in moved.items() if changed({name: step[name]})[name] != value]

@@ -355,6 +355,17 @@ def test_a_condition_that_does_not_hold_or_is_not_known_allows_nothing(
     assert checks(fake)["invoke_permission"].status == "problem"
 
 
+@pytest.mark.parametrize(("arn", "qualifier"), [(FUNCTION, ""), (f"{FUNCTION}:live", "?Qualifier=live")])
+def test_an_alias_has_a_policy_of_its_own(fake: ScriptedAws, arn: str, qualifier: str) -> None:
+    aws, urls = Hasty(settings(fake.url, api_key="da2-k")), []
+    events = aws.client("lambda").meta.events
+    events.register("before-send.lambda.GetPolicy", lambda request, **_: urls.append(request.url))
+    probe(aws, wiring(fake, triggers={"pre_sign_up": arn}), SEEN)
+    assert [url.removeprefix(fake.url) for url in urls] == [
+        f"/2015-03-31/functions/PreSignup-dev/policy{qualifier}",
+    ]
+
+
 def test_a_retired_runtime_says_where_to_move_and_one_that_is_not_known_is_not_accused(fake: ScriptedAws) -> None:
     function(fake, Runtime="python3.8")
     assert checks(fake)["runtime"].fix in ("Move it to python3.13.", "Move it to python3.14.")

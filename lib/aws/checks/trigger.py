@@ -115,7 +115,8 @@ def invoke_permission(look: Look) -> Check:
     """Whether the function's resource policy lets Cognito invoke it for this very pool."""
     arn = str(look.pool().get("Arn") or "")
     for name in (each.name for each in look.functions()):
-        about = [each for each in _statements(look.aws, name) if _is_about(each, arn)]
+        found = _statements(look.aws, name, _qualifier(look, name))
+        about = [each for each in found if _is_about(each, arn)]
         if any(each.get("Effect") == "Deny" for each in about):
             cause = f"The resource policy of {name} denies it to Cognito."
             return PERMISSION.problem("Cognito may not invoke the function", cause, "Remove that statement.")
@@ -138,11 +139,17 @@ def time_out(look: Look) -> Check:
     return TIME_OUT.ok(f"The function ends within Cognito's {COGNITO_WAITS_S} s", f"{max(longest.values()):g} s")
 
 
-def _statements(aws: Aws, name: str) -> list[dict[str, Any]]:
+def _qualifier(look: Look, name: str) -> dict[str, str]:
+    """Return the version or alias that the pool calls: it has a policy of its own."""
+    arns = (arn for arn in look.wiring.triggers.values() if name_of(arn) == name)
+    return next(({"Qualifier": parts[7]} for arn in arns if len(parts := arn.split(":")) == 8), {})
+
+
+def _statements(aws: Aws, name: str, qualifier: dict[str, str]) -> list[dict[str, Any]]:
     """Return the statements of a function's resource policy; none where it has no policy."""
     try:
         with aws.calling(f"read the resource policy of function {name}", action="lambda:GetPolicy"):
-            policy = json.loads(aws.client("lambda").get_policy(FunctionName=name)["Policy"])
+            policy = json.loads(aws.client("lambda").get_policy(FunctionName=name, **qualifier)["Policy"])
     except AwsError as error:
         if error.code == _MISSING:
             return []

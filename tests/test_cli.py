@@ -52,13 +52,6 @@ def test_every_command_of_the_contract_is_there_and_in_the_readme():
     assert [command for command in COMMANDS if f"{command}" not in readme] == []
 
 
-@pytest.mark.parametrize("arguments", [("accept", "--id", "x", "--why", "y"), ("forget", "--id", "x")])
-def test_what_is_not_there_yet_says_so(home, arguments):
-    shown = run(*arguments)
-    assert shown.exit_code == 2
-    assert "not available yet" in shown.stderr
-
-
 def test_reconcile_on_spark_says_that_it_is_not_there_yet(home, tmp_path):
     assert run("reconcile", str(tmp_path), "--engine", "spark").exit_code == 2
 

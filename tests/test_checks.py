@@ -272,7 +272,8 @@ def test_metrics_that_cloudwatch_does_not_have_are_unknown(fake: ScriptedAws) ->
 
 def test_metrics_of_another_world_are_not_asked_for(fake: ScriptedAws) -> None:
     check = checks(fake, endpoint_urls={"cloudwatch": "https://monitoring.eu-west-1.amazonaws.com"})["metrics"]
-    assert (check.status, fake.asked("GetMetricData")) == ("unknown", [])
+    assert (check.status, check.cause) == ("unknown", "CloudWatch is another world than Lambda.")
+    assert fake.asked("GetMetricData") == []
 
 
 def test_the_worst_comes_first(fake: ScriptedAws) -> None:

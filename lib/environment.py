@@ -199,7 +199,8 @@ class Environment:
             raise Refused(f"Run {run_id} got everything done: there is nothing to try again.")
         if run["kind"] == "undo":
             rows = {step["row_id"] for step in left}
-            meant = [step["number"] for step in self.journal.steps(run["undo_of"]) if step["row_id"] in rows]
+            done = [step for step in self.journal.steps(run["undo_of"]) if step["state"] == "done"]
+            meant = [step["number"] for step in done if step["row_id"] in rows]
             return repair.undo_plan(self.journal, run["undo_of"], steps=meant)
         if any(step["action"] == "replay" for step in left):
             return self.replay_plan(ids=[step["sub"] or step["account_id"] for step in left])

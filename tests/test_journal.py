@@ -166,6 +166,53 @@ def test_of_many_who_race_for_the_lease_exactly_one_gets_it(url):
     assert sorted(outcomes, key=str) == [1] + [None] * 7
 
 
+RACER = """
+import os, sys, time
+from lib.journal import Journal
+from lib.model import Refused
+
+url, inside = sys.argv[1:]
+journal, held = Journal(url), []
+until = time.monotonic() + 20
+while len(held) < 15 and time.monotonic() < until:
+    try:
+        with journal.lease("prod", str(os.getpid())) as lease:
+            # Fails where the other one is inside too.
+            os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+            journal.intent(lease, "none", 1, before=None, after=None)
+            time.sleep(0.002)
+            os.unlink(inside)
+            held.append(lease.fence)
+    except Refused:
+        time.sleep(0.001)
+journal.close()
+print(*held)
+"""
+
+
+def test_two_processes_that_race_are_never_both_inside_and_no_fence_comes_twice(url, tmp_path, journal):
+    words = [sys.executable, "-c", RACER, url, str(tmp_path / "inside")]
+    racers = [subprocess.Popen(words, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE) for _ in range(2)]
+    fences = [list(map(int, racer.communicate()[0].split())) for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    assert [len(held) for held in fences] == [15, 15]
+    assert sorted(fences[0] + fences[1]) == list(range(1, 31))
+    assert journal.verify().broken is None
+
+
+def test_an_outcome_is_not_recorded_once_somebody_else_has_the_lease(journal):
+    old = journal._acquired("prod", "ana", seconds=60)
+    run_id = journal.begin(RUN, [step()])
+    journal.intent(old, run_id, 1, before=None, after=ITEM)
+    with journal._connected() as connection:
+        connection.exec_driver_sql("UPDATE lease SET expires_at = '1970'")
+    with journal.lease("prod", "ben") as lease:
+        journal.outcome(run_id, 1, "done", after=ITEM, lease=lease)
+        with pytest.raises(JournalError, match="Another run took over"):
+            journal.outcome(run_id, 1, "failed", lease=old)
+    assert journal.steps(run_id)[0]["state"] == "done"
+
+
 def test_an_expired_lease_passes_on_and_its_old_holder_writes_no_more(journal):
     old = journal._acquired("prod", "ana", seconds=-1)
     run_id = journal.begin(RUN, [step()])

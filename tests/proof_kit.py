@@ -73,6 +73,8 @@ class Script:
     expires_after: int | None = None
     app: dict[int, Callable[[], None]] = field(default_factory=dict)
     """What the app does before the n-th call."""
+    between: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What the app does to a row between our reading it and our first write to it."""
     _seen: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,6 +85,8 @@ class Script:
             self._seen.update([call.point, "any"])
             count = self._seen["any"]
             app = self.app.pop(count, None)
+            if call.point == "write":
+                app = self.between.pop(call.row_id or "", app)
             if self.kill and (call.point, self._seen[call.point]) == (self.kill[0], self.kill[2]):
                 return Fate(kill=self.kill[1], app=app, seconds=self.chance.uniform(0, 0.02))
             if self.expires_after is not None and count > self.expires_after:
@@ -145,13 +149,13 @@ class Play:
         self.stage.proxy.drained()
         return ended
 
-    def app_on(self, name: str) -> Callable[[], None]:
+    def app_on(self, name: str, what: str | None = None) -> Callable[[], None]:
         """Return a change of one row as the app makes it, to values that nobody else writes."""
         word = f"{self.chance.getrandbits(64):x}"
         # Through an unversioned API only the fields of its schema can be held; see the warning in the plan.
         free = self.stage.writer == "dynamodb" or self.stage.versioned
-        deletes = name in self.updates and self.chance.random() < 0.3
-        what = self.chance.choice(["nickname", "email"]) if free else "email"
+        deletes = what is None and name in self.updates and self.chance.random() < 0.3
+        field = what or self.chance.choice(["nickname", "email"] if free else ["email"])
 
         def change(row: Item | None) -> Item | None:
             if row is None:
@@ -162,7 +166,7 @@ class Play:
                 return None
             version = int(row.get("_version", {"N": "0"})["N"])
             counted = {"_version": {"N": str(version + 1)}} if self.stage.versioned else {}
-            return row | counted | {what: {"S": f"{word}@app.test"}}
+            return row | counted | {field: {"S": f"{word}@app.test"}}
 
         return lambda: self.stage.app(name, change)
 
@@ -293,6 +297,8 @@ def play(
         expiry = chance.randint(1, 12) if chance.random() < expires else None
         made = [Script(chance, kill, faults) for kill in kills] + [Script(chance, None, faults, expiry)]
         made[0].app = {chance.randint(1, 12): piece.app_on(chance.choice(piece.ids))}
+        raced = chance.choice(piece.ids)
+        made[-1].between = {raced: piece.app_on(raced)}
         return made
 
     applied = piece.until_done("apply", scripts(apply_kills))

@@ -4,15 +4,13 @@ import random
 import threading
 
 import pytest
-from proof_kit import HOW, POINTS, Figures, Play, play
+from proof_kit import HOW, POINTS, Figures, Play, Script, play
 from proof_proxy import Fate
 from proof_stage import KINDS, Operator, stage
 
 from lib.model import Refused
 from lib.repair.plan import Plan
 
-# A read that is lost, late or unheard is one and the same to the protocol: nothing was written.
-READS = [("read back", "lost", 1), ("read back", "heard", 1), ("row read", "heard", 1)]
 WRITES = [("write", how, 1) for how in HOW]
 
 
@@ -24,7 +22,8 @@ def place(request):
 
 def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place):
     figures = Figures()
-    kills = [*WRITES, *READS, ("account read", "lost", 1), ("account read", "heard", 1)]
+    # A read that is lost, late or unheard is all the same to the protocol: nothing was written.
+    kills = [*WRITES, ("account read", "lost", 1), ("row read", "heard", 1), ("read back", "heard", 1)]
     play(place, figures, random.Random(1), apply_kills=kills, undo_kills=None, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
@@ -32,7 +31,7 @@ def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(p
 
 def test_an_undo_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place):
     figures = Figures()
-    kills = [*WRITES, *READS]
+    kills = [*WRITES, ("read back", "lost", 1)]
     play(place, figures, random.Random(2), apply_kills=[], undo_kills=kills, creates=6, updates=3, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
@@ -43,6 +42,16 @@ def test_broken_calls_and_random_kills_break_no_law(place):
     kills = [(chance.choice(POINTS[1:]), chance.choice(HOW), 1) for _ in range(2)]
     play(place, figures, chance, apply_kills=kills, undo_kills=kills[:1], faults=0.2)
     assert figures.holds, figures.text() + "\n".join(figures.details)
+
+
+def test_what_the_app_writes_between_our_read_and_our_write_stays(place):
+    figures = Figures()
+    piece = Play(place, figures, random.Random(5), creates=1, updates=1)
+    piece.plan()
+    between = {name: piece.app_on(name, "nickname") for name in piece.ids}
+    piece.applied(piece.run("apply", Script(random.Random(5), between=between)))
+    assert (figures.app, figures.effective, figures.details) == (2, 0, [])
+    piece.end()
 
 
 def raced(place, plan, apply):

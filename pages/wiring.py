@@ -1,6 +1,6 @@
 import streamlit as st
 
-from lib.ui import frame, matching_cards, rescue, wiring_cards
+from lib.ui import frame, matching_cards, policy_card, rescue, wiring_cards
 
 opened = frame.open_page("Wiring", "From the user pool to the table: what answers, and what is about to break")
 asked = wiring_cards.ask(opened)
@@ -8,8 +8,8 @@ asked = wiring_cards.ask(opened)
 with st.container(border=True):
     wiring_cards.chain(asked)
 
-wiring_cards.to_fix(asked.checks)
 rescue.card(opened, asked.checks)
+wiring_cards.to_fix(asked.checks)
 wiring_cards.warnings(asked.wiring)
 matching_cards.contamination(opened)
 
@@ -21,3 +21,4 @@ with right, st.container(border=True, height="stretch"):
 
 wiring_cards.healthy(asked)
 wiring_cards.rests_on(opened, asked.wiring)
+policy_card.card(opened, asked.wiring, asked.checks)

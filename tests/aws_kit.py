@@ -117,10 +117,10 @@ class Hasty(Aws):
         return self._shared.setdefault(self.settings.credentials, super()._opened())
 
     @staticmethod
-    def _config(endpoint: str | None, retries: dict[str, Any]) -> Config:
+    def _config(endpoint: str | None, retries: dict[str, Any], *read_timeout: int) -> Config:
         # Adaptive retries would slow down every later test of the same client.
         hasty = Config(retries={"mode": "standard", "total_max_attempts": 2}, read_timeout=0.5)
-        return Aws._config(endpoint, retries).merge(hasty)
+        return Aws._config(endpoint, retries, *read_timeout).merge(hasty)
 
 
 def settings(url: str, **changed: Any) -> Settings:

@@ -16,7 +16,7 @@ _DEPTH = 8
 _LARGEST = 20_000_000  # bytes: Gen 2 puts a whole schema into amplify_outputs.json
 _PASSED_OVER = frozenset({"node_modules", ".git", ".venv", "venv", "Pods", "build", "dist", ".next", "__pycache__"})
 _HEAD = """\
-# The environments of Pooltable, written by `python -m lib init`. Yours to edit.
+# The environments of Pooltable, as `python -m lib init` writes them. Yours to edit.
 # A pool's id is all that is needed: trigger, function, API, table and log group are found from it. What stands
 # commented out below an id may help where something is not found; it then comes before what AWS says.
 # An API key for repairs is never kept here: it comes from the variable POOLTABLE_<ENVIRONMENT>_API_KEY.
@@ -79,10 +79,11 @@ def of_amplify(
     return _named_apart(proposals)
 
 
-def of_pools(pools: Iterable[PoolFacts], profile: str | None = None) -> list[Proposal]:
-    """Return what to write of pools; one that runs nothing at sign-up is written commented out."""
+def of_pools(pools: Iterable[PoolFacts], profile: str | None = None, *, even_idle: bool = False) -> list[Proposal]:
+    """Return what to write of pools; one that runs nothing at sign-up is commented out unless ``even_idle``."""
     return _named_apart(
-        [Proposal(pool.name, pool.id, _triggers(pool), profile, active=pool.runs_at_sign_up) for pool in pools]
+        Proposal(pool.name, pool.id, _triggers(pool), profile, active=even_idle or pool.runs_at_sign_up)
+        for pool in pools
     )
 
 

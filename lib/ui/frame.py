@@ -63,7 +63,7 @@ def open_page(title: str, caption: str) -> Opened:
         # A deep link on a server just started runs the page alone, as if there were no dashboard.py.
         navigation()
         st.rerun()
-    left, right = st.columns([1, 1], vertical_alignment="center")
+    left, right = st.columns([2, 3], vertical_alignment="center")
     with left, st.container(gap=None):
         st.title(title, anchor=False)
         st.caption(caption)

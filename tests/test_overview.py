@@ -1,14 +1,18 @@
 """Overview as a link opens it, and without the trigger's log."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from trends_kit import NOW, account, row, run, snapshot
 
 from lib import connect
 from lib.demo.world import World
+from lib.snapshot import Snapshot
+from lib.snapshot.folders import TABLES
 from lib.views import trends
 
 ROOT = Path(__file__).parents[1]
@@ -62,3 +66,44 @@ def test_without_the_log_failures_says_so_and_overview_knows_no_silent_ones(
         assert not app.dataframe
         app = opened("overview")
         assert {metric.label: metric.value for metric in app.metric}["Silent failures"] == "—"
+
+
+def stored(world: Snapshot) -> None:
+    """Store tables made by hand as the latest snapshot of an environment that nobody can read."""
+    url = "http://127.0.0.1:9"
+    Path("pooltable.toml").write_text(
+        f'[environments.kit]\nuser_pool_id = "eu-west-1_Test"\nendpoint_url = "{url}"\n[snapshots]\npath = "kit"\n'
+    )
+    connect("kit").store.add({name: world.table(name) for name in TABLES}, world.manifest)
+
+
+def test_rows_that_a_password_reset_overwrote_are_counted_and_lead_to_their_accounts(home: Path) -> None:
+    at, day = NOW - timedelta(days=3), timedelta(days=1)
+    reset = run("r2", "ann", at + day, trigger_source="PostConfirmation_ConfirmForgotPassword")
+    stored(snapshot([account("ann", at)], [row("ann", at + day)], [run("r1", "ann", at), reset]))
+    app = opened("overview")
+    app.button(key="overview_overwritten").click().run()
+    assert app.button(key="overview_overwritten").label == "1 row overwritten by a password reset"
+    assert "Rows overwritten by a password reset" in [heading.value for heading in app.subheader]
+    (listed,) = app.dataframe
+    assert list(listed.value["Open"]) == ["/accounts?account=sub-ann"]
+    assert "Row overwritten at the password reset of" in listed.value["Why"].iloc[0]
+    assert not opened("overview", list="overwritten").exception
+
+
+def test_a_quiet_night_raises_no_alarm_and_three_lost_in_a_row_name_the_first(home: Path) -> None:
+    at = NOW - timedelta(days=9)
+    stored(snapshot([account("ann", at)], [row("ann", at)], [run("r1", "ann", at)]))
+    assert not [caption.value for caption in opened("overview").caption if "No row" in caption.value]
+    st.cache_resource.clear()
+    names = [f"lost{number}" for number in range(3)]
+    times = [at + timedelta(hours=number + 1) for number in range(3)]
+    accounts = [account(name, when) for name, when in zip(names, times, strict=True)]
+    runs = [run(f"r-{name}", name, when) for name, when in zip(names, times, strict=True)]
+    stored(snapshot([account("ann", at), *accounts], [row("ann", at)], runs))
+    app = opened("overview")
+    (said,) = [caption.value for caption in app.caption if "No row since" in caption.value]
+    assert f"{times[0]:%-d %b %H:%M}" in said
+    assert "3 sign-ups in a row" in said
+    links = [link.proto for link in app.get("page_link") if link.proto.label == "First account lost"]
+    assert [link.query_string for link in links] == ["account=sub-lost0"]

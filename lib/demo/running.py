@@ -16,6 +16,8 @@ from lib.config import Settings
 
 CREDENTIALS = ("demo", "demo")
 UNHURRIED = 1000  # there is no quota here that others share
+# A smaller world is mostly made of its scenes, in which nothing matches: too few rows speak for a correlation.
+_TELLING = 200
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,19 @@ class Facts:
             graphql_url=self.graphql_url,
             api_id=self.api_id,
             log_groups=(self.log_group,),
+            correlation=settings.correlation or self.correlation,
             credentials=CREDENTIALS,
             list_users_rps=UNHURRIED,
         )
 
+    @property
+    def correlation(self) -> str | None:
+        """What a world must say of how its rows are matched, because it is too small to show it."""
+        return "username" if self.accounts < _TELLING else None
+
     def config_toml(self) -> str:
         """Return a `pooltable.toml` for this world."""
+        said = f'correlation = "{self.correlation}"\n' if self.correlation else ""
         return (
             "# The embedded AWS world. Its services take any credentials:\n"
             "#   export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo\n"
@@ -70,6 +79,7 @@ class Facts:
             f'log_group = "{self.log_group}"\n'
             f'graphql_url = "{self.graphql_url}"\n'
             f'api_id = "{self.api_id}"\n'
+            f"{said}"
             "log_days = 60\n"
             f"list_users_rps = {UNHURRIED}\n"
         )

@@ -208,11 +208,10 @@ def test_a_link_out_of_the_project_is_not_followed(project, tmp_path):
     assert [each["user_pool_id"] for each in written(project)[0].values()] == [POOL]
 
 
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([POOL, SECRET, "Cognito", "AppSync", URL]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
-    max_leaves=8,
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([POOL, SECRET, "Cognito", "AppSync", URL])
 )
+values = leaves | st.lists(leaves, max_size=3) | st.dictionaries(st.text(max_size=20), leaves, max_size=4)
 keys = st.sampled_from(["UserPoolId", "StackName", "Region", "GraphQLAPIIdOutput", "GraphQLAPIEndpointOutput"])
 output = st.dictionaries(keys, values, max_size=5)
 names = st.text(min_size=1, max_size=20) | st.sampled_from(["demo", "dev", SECRET, '"]\n[journal]\nurl="x'])

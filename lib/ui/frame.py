@@ -129,7 +129,7 @@ def _world(home: Path) -> str:
 def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapshot:
     with head:
         _badge(env)
-        set_up.control(env, _opened.clear)
+        connecting = st.container(width="content")
         signing_up.control(env)
         updated = st.container(width="content")
         asked = st.button("Refresh", icon=":material/refresh:", shortcut="U", key="frame_refresh")
@@ -142,6 +142,9 @@ def _latest(env: Environment, head: st.delta_generator.DeltaGenerator) -> Snapsh
         snapshot = None
     if asked or (snapshot is None and env.embedded and read is None):
         read, goes_on = reading.start(env), True
+    with connecting:
+        # The page is made anew when a read ends, and would take an open dialog with it.
+        set_up.control(env, _opened.clear, busy=goes_on)
     if read is not None and goes_on:
         with updated:
             reading.progress(env.name, read)

@@ -16,14 +16,14 @@ _OWN_CHAIN = "The AWS CLI's own choice"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 
 
-def control(env: Environment, connected: Callable[[], None]) -> None:
+def control(env: Environment, connected: Callable[[], None], *, busy: bool) -> None:
     """Show the button where nothing is configured and nobody else can reach this server; nothing elsewhere.
 
-    ``connected`` is called once the file is written.
+    ``connected`` is called once the file is written; ``busy`` is whether the button has to wait.
     """
     if not _offered(env):
         return
-    if st.button("Connect your AWS", icon=":material/add_link:", type="tertiary", key="frame_connect"):
+    if st.button("Connect your AWS", icon=":material/add_link:", type="tertiary", disabled=busy, key="frame_connect"):
         st.session_state.pop(_LISTED, None)
         _dialog(env, connected)
 

@@ -90,7 +90,7 @@ def test_in_a_pool_whose_usernames_are_the_subs_it_is_the_username():
 def test_the_share_is_of_the_smaller_side_without_soft_deleted_rows():
     accounts = people(40)
     rows = [row(person["username"]) for person in accounts[:9]] + [strange("x")]
-    rows += [row(f"gone{number}", deleted=True) for number in range(30)]
+    rows += [row(f"u{number}", deleted=True) for number in range(10, 40)]
     assert scores(accounts, rows)["username"] == 0.9
     assert scores(people(9), rows)["username"] == 1.0
 

@@ -59,7 +59,7 @@ MUTANTS = {
     ),
     "trusts AppSync's 200": Mutant(
         "lib/repair/carry_out.py",
-        "if not is_written(written, wanted, created=row is None):",
+        "if not is_written(written, _as_versioned(step, wanted, written), created=row is None):",
         "if False:",
         "app_writes and appsync",
     ),

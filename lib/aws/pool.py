@@ -83,9 +83,15 @@ def found(aws: Aws, attribute: str, value: str) -> dict[str, Any] | None:
         if page["Users"]:
             user = page["Users"][0]
             return dict(_table([_cells(user, user.get("Attributes"))]).to_pylist()[0])
-        if not page.get("PaginationToken"):
+        last, following = following, {"PaginationToken": page.get("PaginationToken") or ""}
+        if not following["PaginationToken"]:
             return None
-        following = {"PaginationToken": page["PaginationToken"]}
+        if following == last:
+            raise AwsError(
+                f"Cannot look for an account of pool {pool}: AWS gives the same page again and again. Try again later.",
+                action="cognito-idp:ListUsers",
+                code="RepeatedToken",
+            )
 
 
 def describe(aws: Aws) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_without_the_log_s_evidence_every_cause_is_an_honest_unknown(snapshot, t
         if pair["cause"] in ("logs_unavailable", "unknown"):
             assert (pair["evidence"], pair["request_ids"]) == ("unknown", [])
     told = {pair["reason"] for pair in after if pair["cause"] == "logs_unavailable"}
-    assert told == {"No row was found, and what was read of the log does not reach the account's creation."}
+    assert told == {"No row was found; the log that was read does not cover the account's creation."}
 
 
 def test_removing_only_what_is_older_takes_the_causes_of_the_older_accounts_alone(snapshot):

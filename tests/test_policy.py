@@ -274,6 +274,9 @@ def test_what_goes_out_is_what_the_policy_allows_and_all_of_it(world, tmp_path, 
     other = snapshot.sql("select account_id from findings where cause = 'silent_failure' limit 1")["account_id"][0]
     repaired_and_undone(opened(world, tmp_path, recorded, writer="dynamodb"), ids=[other])
     opened(world, tmp_path, recorded).rescue()
+    replaying = opened(world, tmp_path, recorded)
+    another = snapshot.sql("select sub from findings where cause = 'silent_failure' limit 2")["sub"][1]
+    assert replaying.apply(replaying.replay_plan(ids=[another])).record["done"]
     repairs, mutations = recorded.taken()
 
     pools.listed(recorded.watch(Aws(world.settings())))

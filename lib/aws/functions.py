@@ -1,10 +1,12 @@
 """The Lambda functions that a pool calls: what each is configured to do, and what its environment tells."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lib.aws.errors import quoted
 from lib.aws.session import Aws
 
 # Amplify names what it hands to a function API_<NAME>_<OUTPUT>.
@@ -93,6 +95,36 @@ def configuration(aws: Aws, arn: str) -> dict[str, Any]:
     """Return what Lambda says of a function's configuration (GetFunctionConfiguration)."""
     with aws.calling(f"read the configuration of function {name_of(arn)}", action="lambda:GetFunctionConfiguration"):
         return dict(aws.client("lambda").get_function_configuration(FunctionName=arn))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What Lambda answered to a run: ``error`` is what the function itself says went wrong, None where nothing."""
+
+    request_id: str
+    error: str | None = None
+
+
+def invoke(aws: Aws, arn: str, event: str, *, dry_run: bool = False) -> Ran:
+    """Run a function with an event, once, and wait for its answer; with ``dry_run`` only ask whether the role may.
+
+    An error with ``maybe_done`` leaves open whether it ran, or still does.
+    """
+    with aws.calling(f"run function {name_of(arn)}", action="lambda:InvokeFunction"):
+        answer = aws.once("lambda").invoke(
+            FunctionName=arn, InvocationType="DryRun" if dry_run else "RequestResponse", Payload=event.encode()
+        )
+        said = answer["Payload"].read()
+    failure = answer.get("FunctionError")
+    return Ran(answer["ResponseMetadata"].get("RequestId", ""), f"{failure}: {_raised(said)}." if failure else None)
+
+
+def _raised(said: bytes) -> str:
+    try:
+        told = json.loads(said)
+        return quoted(f"{told['errorType']}: {told['errorMessage']}")
+    except (ValueError, TypeError, KeyError):
+        return quoted(said.decode(errors="replace"))
 
 
 def facts(kind: str, arn: str, described: Mapping[str, Any]) -> FunctionFacts:

@@ -45,6 +45,7 @@ PERMISSIONS = (
     Permission("dynamodb:UpdateItem", "table", REPAIR),
     Permission("dynamodb:DeleteItem", "table", REPAIR),
     Permission("appsync:GraphQL", "mutation", REPAIR),
+    Permission("lambda:InvokeFunction", "function", REPAIR),
     Permission("appsync:UpdateApiKey", "anything", REPAIR),
     Permission("cognito-idp:ListUserPools", "anything", SET_UP),
 )

@@ -21,6 +21,9 @@ WORKERS = 4
 
 _READS = {"mode": "adaptive", "total_max_attempts": 8}
 _WRITES = {"mode": "standard", "total_max_attempts": 3}
+_ONCE = {"mode": "standard", "total_max_attempts": 1}
+_USES: dict[str, tuple[dict[str, Any], int]] = {"read": (_READS, 20), "write": (_WRITES, 20), "once": (_ONCE, 60)}
+"""How often a request is sent, and how many seconds an answer may take."""
 
 
 class Aws:
@@ -45,6 +48,10 @@ class Aws:
     def writer(self, service: str) -> Any:
         """Return the client that writes to a service; made once. It retries less, and its answers are parsed."""
         return self._made(service, "write")
+
+    def once(self, service: str) -> Any:
+        """Return the client that sends each request but once, and waits a minute for its answer; made once."""
+        return self._made(service, "once")
 
     def endpoint(self, service: str) -> str:
         """Return the URL that a service is called at."""
@@ -92,7 +99,7 @@ class Aws:
 
     def _new_client(self, service: str, use: str) -> Any:
         endpoint = self._configured_endpoint(service)
-        config = self._config(endpoint, _READS if use == "read" else _WRITES)
+        config = self._config(endpoint, *_USES[use])
         try:
             client = self._opened().client(service, region_name=self.region, endpoint_url=endpoint, config=config)
         except ValueError as error:
@@ -115,11 +122,11 @@ class Aws:
         return self.settings.endpoint_urls.get(service) or self.settings.endpoint_url
 
     @staticmethod
-    def _config(endpoint: str | None, retries: dict[str, Any]) -> Config:
+    def _config(endpoint: str | None, retries: dict[str, Any], read_timeout: int) -> Config:
         return Config(
             retries=retries,
             connect_timeout=3,
-            read_timeout=20,
+            read_timeout=read_timeout,
             max_pool_connections=2 * WORKERS,
             # A proxy of the environment would be asked for its own 127.0.0.1.
             proxies={} if endpoint and is_loopback(endpoint) else None,

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from lib.aws import api_type, pool, table
+from lib.aws import api_type, functions, pool, table
 from lib.aws.api_type import ApiType
+from lib.aws.functions import Ran
 from lib.aws.graphql import ACTION, FIELDS, VERSION_FIELDS, Api, holding
 from lib.aws.rows import is_tombstone, plain
 from lib.aws.session import Aws
@@ -40,6 +41,9 @@ class World(Protocol):
 
     def row(self, id: str) -> Item | None:
         """Return one row as of this moment, or None."""
+
+    def run(self, function: str, event: str, *, dry_run: bool = False) -> Ran:
+        """Run the trigger's function once; with ``dry_run`` only ask whether the role may."""
 
     def create(self, after: Item) -> tuple[Item, str]:
         """Write a row whose id is not there yet."""
@@ -97,6 +101,10 @@ class DynamoWriter:
     def row(self, id: str) -> Item | None:
         """Return one row as of this moment, or None."""
         return table.item(self._aws, self.table, id)
+
+    def run(self, function: str, event: str, *, dry_run: bool = False) -> Ran:
+        """Run the trigger's function once; with ``dry_run`` only ask whether the role may."""
+        return functions.invoke(self._aws, function, event, dry_run=dry_run)
 
     def create(self, after: Item) -> tuple[Item, str]:
         """Write a row whose id is not there yet."""

@@ -26,6 +26,7 @@ _EXPORT = "Write the audit to FILE as JSON lines: runs, steps, decisions and the
 @options.situations
 @options.causes
 @click.option("--id", "ids", multiple=True, metavar="ID", help="An account's Username or sub, or a row's id.")
+@click.option("--action", type=click.Choice(["replay"]), help="Run the trigger again for orphaned accounts instead.")
 @click.option("--accept-suspicious", is_flag=True, help="Plan on a suspicious snapshot; the journal keeps who did.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE")
 def plan(
@@ -33,13 +34,20 @@ def plan(
     situations: Sequence[str],
     causes: Sequence[str],
     ids: Sequence[str],
+    action: str | None,
     accept_suspicious: bool,
     output: Path,
 ) -> None:
     """Say what a repair would write, and write nothing. FILE is what `apply` takes."""
-    planned = options.opened(name).plan(
-        situations=situations or None, causes=causes or None, ids=ids or None, accept_suspicious=accept_suspicious
-    )
+    environment = options.opened(name)
+    if action == "replay":
+        if accept_suspicious or set(situations) - {"orphaned_account"}:
+            raise click.UsageError("--action replay is for orphaned accounts, on a snapshot that is not suspicious.")
+        planned = environment.replay_plan(causes=causes or None, ids=ids or None)
+    else:
+        planned = environment.plan(
+            situations=situations or None, causes=causes or None, ids=ids or None, accept_suspicious=accept_suspicious
+        )
     planned.save(output)
     click.echo(planned.text())
     for warning in planned.warnings:
@@ -165,7 +173,11 @@ def _agreed(planned: "Plan", yes: bool) -> None:
     if not sys.stdin.isatty():
         raise Refused("Nothing was written: there is no terminal to ask on. Say --yes to carry the plan out.")
     click.echo(planned.text(), err=True)
-    if not click.confirm(f"Carry out {counted(len(planned.steps), 'step')}?", err=True):
+    steps = counted(len(planned.steps), "step")
+    if any(step.replays for step in planned.steps):
+        if click.prompt(f"Run the trigger again in {steps}: type the count", type=int, err=True) != len(planned.steps):
+            raise Refused("Nothing was written: that is not the count.")
+    elif not click.confirm(f"Carry out {steps}?", err=True):
         raise Refused("Nothing was written: you said no.")
 
 

@@ -39,7 +39,7 @@ def perform(world: "World", email: str | None = None, fail: Failure | None = Non
         source=SIGN_UP,
         attributes={"email": email},
     )
-    _run_trigger(world, event, _environment(world, fail))
+    run_trigger(world, event, _environment(world, fail))
     if not _create_account(world, username, email):
         return SignUp(username, email, "refused")
     written = has_row(world.facts.region, world.facts.table, username)
@@ -63,7 +63,7 @@ class _Context:
         return TIMEOUT_S * 1000
 
 
-def _run_trigger(world: "World", event: dict[str, object], environ: Mapping[str, str]) -> None:
+def run_trigger(world: "World", event: dict[str, object], environ: Mapping[str, str]) -> None:
     """Run the trigger, and log the run as Lambda would."""
     request_id, said = str(uuid.uuid4()), _Lines()
     started_ms = time.time_ns() // 1_000_000

@@ -16,7 +16,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from lib.demo import joining
+from lib.demo import invoking, joining
 from lib.demo.moto_speed import Quick
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Server:
         world = self._world
         if world and path.startswith("/_demo/"):
             return _answer(world, Request(environ))(environ, start_response)
+        if world and invoking.matches(world, path):
+            return invoking.answer(world, Request(environ))(environ, start_response)
         if world and world.api.matches(path):
             return world.api.wsgi_app(environ, start_response)
         return self._moto(environ, start_response)

@@ -145,7 +145,7 @@ _CAUSES: dict[str, Callable[[Line], str]] = {
     "federated": lambda line: "The account came from an identity provider; no run of the trigger was seen.",
     "trigger_init_error": _init_error,
     "not_invoked": lambda line: "The log covers the account's creation and shows no run of the trigger for it.",
-    "logs_unavailable": lambda line: "No row was found, and what was read of the log does not reach the account's creation.",
+    "logs_unavailable": lambda line: "No row was found; the log that was read does not cover the account's creation.",
     "account_deleted": _account_deleted,
     "late_write": _further(_late),
     "repeat_sign_up": _further(_repeated),

@@ -9,7 +9,18 @@ from lib.aws.rows import is_tombstone
 from lib.aws.writers import World
 from lib.display import mask_emails
 from lib.model import AwsError, CredentialsError, Item, email_key
-from lib.repair.step import KEPT_ROW, SERVICE_SET, Step, differing, facts, is_written, same, text_of, version_of
+from lib.repair.step import (
+    KEPT_ROW,
+    NO_FACTS,
+    SERVICE_SET,
+    Step,
+    differing,
+    facts,
+    is_written,
+    same,
+    text_of,
+    version_of,
+)
 
 _REFUSED_BY_AWS = ("AccessDenied", "AccessDeniedException", "Unauthorized", "UnauthorizedException", "403")
 _SKEW = timedelta(minutes=1)
@@ -49,7 +60,7 @@ def carry_out(world: World, step: Step, at: datetime, correlation: str, *, resen
         kept = _is_kept(world, step)
         row = world.row(step.row_id)
     except AwsError as error:
-        return _not_begun(world, step, error)
+        return not_begun(world, step, error)
     verdict = judge(step, account, row, correlation)
     if verdict is None and not kept:
         verdict = "refused", "The account's other row is gone, so this is its only one."
@@ -138,7 +149,7 @@ def _account_moved(step: Step, account: dict[str, Any] | None) -> str | None:
     current = facts(account)
     if current["sub"] != step.account.get("sub"):
         return "The account is gone; another one has its username now."
-    taken = {name: value for name, value in step.account.items() if name != KEPT_ROW}
+    taken = {name: value for name, value in step.account.items() if name not in NO_FACTS}
     moved = [name for name, value in taken.items() if (current.get(name) or None) != (value or None)]
     return f"The account was changed meanwhile: {', '.join(moved)}." if moved else None
 
@@ -220,7 +231,7 @@ class _Unsure:
     def settled(self) -> Outcome:
         moved = any(code in self.error.code for code in _MOVED)
         if not moved and not self.error.maybe_done:
-            return _not_begun(self.world, self.step, self.error)
+            return not_begun(self.world, self.step, self.error)
         try:
             found = self.world.row(self.step.row_id)
         except AwsError as error:
@@ -239,7 +250,7 @@ class _Unsure:
 
     def _not_there(self) -> Outcome:
         if isinstance(self.error, CredentialsError):
-            return _not_begun(self.world, self.step, self.error)
+            return not_begun(self.world, self.step, self.error)
         if not self.resent:
             return carry_out(self.world, self.step, self.at, self.correlation, resent=True)
         # Without any answer it may still be on its way.
@@ -254,7 +265,7 @@ class _Unsure:
         return Outcome(self.step.number, state, message, request_id=self.error.request_id, **more)
 
 
-def _not_begun(world: World, step: Step, error: AwsError) -> Outcome:
+def not_begun(world: World, step: Step, error: AwsError) -> Outcome:
     """Return the outcome of a step of which AWS says that nothing was done."""
     said = mask_emails(str(error))
     if not _is_hopeless(error):

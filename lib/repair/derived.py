@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from lib.config import Settings
 from lib.model import Item
+from lib.repair import replay
 from lib.repair.planner import ACTIONS, keeper
 from lib.repair.row_form import Missing, RowForm, learn, taken_over
 from lib.repair.step import KEPT_ROW, Step
@@ -18,14 +19,15 @@ def edited(plan: "Plan", snapshot: "Snapshot", settings: Settings) -> Step | Non
 
     That the account still has these values, and the row is still as before, is for the moment of the write.
     """
-    steps = [step for step in plan.steps if step.action in ACTIONS.values()]
     form = None
-    if any(step.action == "create_row" for step in steps):
+    if any(step.before is None for step in plan.steps):
         form, _ = learn(snapshot, settings, plan.correlation)
-    return next((step for step in steps if not _follows(step, plan, snapshot, settings, form)), None)
+    return next((step for step in plan.steps if not _follows(step, plan, snapshot, settings, form)), None)
 
 
 def _follows(step: Step, plan: "Plan", snapshot: "Snapshot", settings: Settings, form: RowForm | None) -> bool:
+    if step.replays:
+        return form is not None and _is_replayed(step, form, snapshot)
     if ACTIONS.get(step.situation) != step.action:
         return False
     if step.before is None:
@@ -44,6 +46,14 @@ def _is_created(step: Step, form: RowForm, versioned: bool) -> bool:
         return False
     wanted = item | ({"_version": {"N": "1"}} if versioned else {})
     return step.action == "create_row" and step.after == wanted and item["id"] == {"S": step.row_id}
+
+
+def _is_replayed(step: Step, form: RowForm, snapshot: "Snapshot") -> bool:
+    try:
+        item, _ = form.row(step.account)
+    except Missing:
+        return False
+    return step.situation == "orphaned_account" and replay.follows(step, item, snapshot)
 
 
 def _changed(step: Step, before: Item, settings: Settings) -> Item:

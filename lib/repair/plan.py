@@ -16,7 +16,7 @@ from lib.config import Settings
 from lib.display import mask_emails
 from lib.model import ACCEPTED, ConfigError, Refused, iso, now
 from lib.output import write_private
-from lib.repair import derived, duplicates, notes, shown
+from lib.repair import derived, duplicates, notes, replay, shown
 from lib.repair.planner import ACTIONS, Finding, Planner, Terms, among
 from lib.repair.step import Step
 
@@ -136,25 +136,28 @@ def plan(
     known: ApiType | None = None,
     asked: bool = False,
     own_tombstones: Callable[[Collection[str]], Collection[str]] = lambda _rows: (),
+    replays: bool = False,
 ) -> Plan:
     """Return the steps that repair the chosen findings: the row takes the account's values, never the reverse.
 
     ``ids`` are Usernames, subs or row ids; ``accepted`` says that a person has accepted a suspicious snapshot;
     ``known`` is the API's type where it was ``asked`` and told; ``own_tombstones`` tells which of some rows Pooltable
-    itself soft-deleted. Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
+    itself soft-deleted. With ``replays`` the trigger is run again for orphaned accounts, and no row written.
+    Raises ``Refused`` when the snapshot gives no plan. Nothing to repair is a plan without steps.
     """
     _refuse_unfit(snapshot, accepted)
     draft = _draft(snapshot, settings, accepted, at or now())
-    chosen, warnings = _chosen(snapshot, situations, causes, ids)
+    chosen, warnings = _chosen(snapshot, ("orphaned_account",) if replays else situations, causes, ids)
     terms = Terms(draft.writer, draft.versioned, draft.correlation, known)
     planner = Planner(snapshot, settings, terms, chosen, named=ids or ())
-    steps = planner.steps()
+    steps = replay.replayed(planner.steps(), snapshot) if replays else planner.steps()
     handler = snapshot.wiring.conflict_handler
     warnings += [*planner.warnings, *_doubts(draft, steps, handler)]
     over = threshold(records(snapshot), settings, len(steps))
     said = [
+        *replay.notes(steps),
         *notes.of_steps(steps, versioned=draft.versioned, own_tombstones=own_tombstones),
-        *notes.of_writer(draft, steps, handler=handler, known=known, asked=asked),
+        *notes.of_writer(draft, () if replays else steps, handler=handler, known=known, asked=asked),
     ]
     return replace(
         draft,

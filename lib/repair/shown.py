@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.aws.rows import plain
 from lib.display import mask_emails, visible
-from lib.repair.step import Step
+from lib.repair.step import EVENT, FUNCTION, Step
 
 if TYPE_CHECKING:
     from lib.repair.plan import Plan
@@ -70,6 +70,10 @@ def _image(item: Mapping[str, Any] | None) -> str:
 
 
 def _command(plan: "Plan", step: Step) -> Iterator[str]:
+    if step.replays:
+        yield from ("aws", "lambda", "invoke", "--function-name", step.account[FUNCTION] or "", "--region", plan.region)
+        yield from ("--cli-binary-format", "raw-in-base64-out", "--payload", step.account[EVENT] or "", "/dev/stdout")
+        return
     wanted = step.wanted(step.before, plan.at)
     where = ("--table-name", plan.table, "--region", plan.region)
     if step.before is None:

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from lib.aws.writers import World
-from lib.journal import Journal, Lease
+from lib.journal import OPEN, Journal, Lease
 from lib.model import Item, JournalError, now
+from lib.repair import replay
 from lib.repair.abreast import abreast
 from lib.repair.carry_out import Outcome, carry_out, is_ours
 from lib.repair.step import SERVICE_SET, Step
@@ -53,14 +54,27 @@ class Worker:
 
     def _carry_out(self, run_id: str, step: Step, correlation: str) -> Outcome:
         at = now()
-        self.journal.intent(self.lease, run_id, step.number, before=step.before, after=step.wanted(step.before, at))
-        outcome = carry_out(self.world, step, at, correlation)
+        if step.replays:
+            outcome = self._replayed(run_id, step, correlation)
+        else:
+            self.journal.intent(self.lease, run_id, step.number, before=step.before, after=step.wanted(step.before, at))
+            outcome = carry_out(self.world, step, at, correlation)
         self._record(run_id, outcome)
         return outcome
 
+    def _replayed(self, run_id: str, step: Step, correlation: str) -> Outcome:
+        others = self.journal.steps_on(self.lease.environment, [step.row_id])
+        if any(other["state"] in OPEN and other["action"] == step.action for other in others):
+            return Outcome(step.number, "refused", "An earlier replay for this account may still be running.")
+        self.journal.intent(self.lease, run_id, step.number, before=None, after=step.after)
+        return replay.carry_out(self.world, step, correlation)
+
     def _settled(self, record: dict[str, Any], resend: bool) -> Outcome:
         step = recorded(record)
-        outcome = self._read_back(record, step)
+        if step.replays:
+            outcome: Outcome | None = replay.settled(self.world, step, _first_tried_at(record), now())
+        else:
+            outcome = self._read_back(record, step)
         if outcome is None and resend:
             outcome = self._sent_again(record, step)
         elif outcome is None:

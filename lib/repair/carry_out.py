@@ -268,7 +268,9 @@ class _Unsure:
 def not_begun(world: World, step: Step, error: AwsError) -> Outcome:
     """Return the outcome of a step of which AWS says that nothing was done."""
     said = mask_emails(str(error))
-    if not _is_hopeless(error):
+    # Who may not write to the table may well call the API: a later step can fare better.
+    is_past_the_api = world.writer == "appsync" and step.goes_past_the_api and not isinstance(error, CredentialsError)
+    if is_past_the_api or not _is_hopeless(error):
         throttled = is_throttled(error)
         return Outcome(step.number, "failed", said, request_id=error.request_id, throttled=throttled)
     if world.writer == "appsync" and error.action == "appsync:GraphQL":

@@ -216,6 +216,8 @@ def _refuse_pages(response_dict: dict[str, Any], operation_model: Any, **_: Any)
     # botocore takes a proxy's page with status 200 for an empty answer: a missing row, or a write that succeeded.
     if response_dict["status_code"] != 200 or operation_model.name in _BULK or operation_model.output_shape is None:
         return
+    if operation_model.has_streaming_output:  # what a function answers is its own affair, and not read yet
+        return
     try:
         answer = json.loads(response_dict["body"])
     except ValueError:

@@ -65,7 +65,9 @@ def _read(_environment: str, run_name: str, _env: Environment, _run: Record) -> 
 def _lines(found: RawLog, *, reveal: bool) -> None:
     shown = "\n".join(text(line, reveal=reveal) for line in found.lines[:_MOST_LINES])
     is_long = len(shown) > _LONG or shown.count("\n") > _LONG // 60
-    st.code(shown, language=None, wrap_lines=True, height=_HEIGHT if is_long else "content")
+    # A code block of fixed height cannot be scrolled by keyboard; a container with its copy button in it can.
+    with st.container(height=_HEIGHT if is_long else "content", border=False):
+        st.code(shown, language=None, wrap_lines=True)
     for sentence in _remarks(found):
         st.caption(sentence)
 

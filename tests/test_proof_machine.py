@@ -1,12 +1,13 @@
 """Plans, deaths at every call, retries, undos and the app's own changes, in any order: the laws hold all the same."""
 
+import os
 import tempfile
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from proof_memory import POOL, REGION, Dead, Life, MemoryWorld, MortalJournal, let_leases_expire
@@ -160,6 +161,8 @@ class Repairs(RuleBasedStateMachine):
 
 
 TestRepairs = Repairs.TestCase
+# To see that it fails is enough for CI; what the shortest way to fail is, is for whoever looks into it.
+PHASES = (Phase.generate,) if "CI" in os.environ else tuple(Phase)
 TestRepairs.settings = settings(
-    max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=12, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck)
 )

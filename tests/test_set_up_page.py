@@ -11,14 +11,16 @@ import streamlit as st
 from browser_kit import ROOT, Visit, answers, browser, free_port, until
 from streamlit.testing.v1 import AppTest
 
+from lib import connect
 from lib.config import load
 from lib.demo.running import CREDENTIALS
 from lib.demo.world import World
 
 
-def test_where_nothing_is_configured_a_pool_is_chosen_and_its_environment_is_there(tmp_path):
-    home = tmp_path / "state"
+def test_where_nothing_is_configured_a_pool_is_chosen_and_its_environment_is_there(home, tmp_path):
     with World(accounts=40, home=home) as world:
+        # The page of an environment that was read already is not made anew meanwhile.
+        connect("demo").refresh()
         environ = os.environ | {
             "POOLTABLE_HOME": str(home),
             "AWS_ENDPOINT_URL": world.facts.url,

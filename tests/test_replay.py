@@ -12,9 +12,12 @@ from reconcile_kit import STARTED_AT
 
 from lib.aws.functions import Ran, invoke
 from lib.aws.session import Aws
-from lib.config import Settings
+from lib.aws.writers import DynamoWriter
+from lib.config import Settings, load
+from lib.environment import Environment
 from lib.model import AwsError, Refused, Wiring, iso
 from lib.repair import replay
+from lib.repair.plan import Plan
 from lib.repair.step import EVENT, FUNCTION, ORIGIN, Step
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:sign-up"
@@ -260,3 +263,59 @@ def test_a_dry_run_runs_nothing(wire):
     wire.answer = answers(204, b"")
     assert invoke(lambda_at(wire), ARN, "{}", dry_run=True).error is None
     assert wire.asked == ["DryRun"]
+
+
+# In the demo's world
+
+
+def test_a_replay_in_the_demo_runs_the_trigger_and_its_row_can_be_taken_back(world, home):
+    env = Environment(load(), world.settings())
+    lost = env.refresh().findings.query("cause == 'silent_failure'")["sub"].tolist()[:2]
+    refused = env.apply(env.replay_plan(ids=lost[:1]))
+    assert (refused.state, refused.outcomes[0].state) == ("partial", "failed")  # its key has expired
+    env.rescue()
+    plan = env.replay_plan(ids=lost)
+    run = env.apply(Plan.from_json(plan.to_json()), why="after the rescue")
+    assert [(outcome.state, outcome.message) for outcome in run.outcomes] == [("done", "")] * 2
+    ids = [step.row_id for step in plan.steps]
+    assert set(ids) <= set(env.refresh().rows["id"])
+    assert env.apply(plan).record["already"] == 2
+    since = env.latest().invocations.query("started_at > @plan.at")
+    assert sorted(since["username"]) == sorted(ids)
+    assert env.undo(run).record["done"] == 2
+    assert not set(ids) & set(env.refresh().rows.query("deleted != True")["id"])
+
+
+def test_a_plan_of_a_replay_that_was_edited_in_its_file_is_refused(world, home):
+    env = Environment(load(), world.settings())
+    env.refresh()
+    plan = env.replay_plan()
+    step = plan.steps[0]
+    for forged in (
+        replace(step, account={**step.account, FUNCTION: ARN}),
+        replace(step, action="delete_everything"),
+        replace(step, situation="drift"),
+    ):
+        with pytest.raises(Refused, match="is not what its snapshot"):
+            env.apply(replace(plan, steps=(forged,)), release=1)
+
+
+def test_a_crash_between_intent_and_outcome_never_runs_the_function_again(world, home, monkeypatch):
+    env = Environment(load(), world.settings())
+    sub = env.refresh().findings.query("cause == 'silent_failure'")["sub"].tolist()[-1]
+    plan, ran = env.replay_plan(ids=[sub]), []
+
+    def dies(*_, dry_run=False, **__):
+        ran.append(dry_run)
+        if not dry_run:
+            raise KeyboardInterrupt
+        return Ran("r")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamoWriter, "run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            env.apply(plan)
+        again = env.apply(plan)
+    assert ran == [True, False]
+    assert again.state == "partial"
+    assert again.outcomes[0].message == "An earlier replay for this account may still be running."

@@ -65,21 +65,21 @@ def named_action(call: ast.expr, module: str) -> str | None:
 def operations(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Every `aws.client(service).operation(...)` below a node, as (line, IAM action)."""
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-            continue
-        made = node.func.value
-        if (
-            isinstance(made, ast.Call)
-            and isinstance(made.func, ast.Attribute)
-            and made.func.attr
-            in (
-                "client",
-                "writer",
-            )
-        ):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and is_client(node.func.value):
             paged = node.func.attr == "get_paginator"
             method = node.args[0].value if paged else node.func.attr
-            yield node.lineno, action_of(made.args[0].value, "".join(part.title() for part in method.split("_")))
+            service = node.func.value.args[0].value
+            yield node.lineno, action_of(service, "".join(part.title() for part in method.split("_")))
+
+
+def is_client(made: ast.expr) -> bool:
+    """Whether this is `aws.client("...")`, or one of the other ways to one."""
+    return (
+        isinstance(made, ast.Call)
+        and isinstance(made.func, ast.Attribute)
+        and made.func.attr in ("client", "writer", "once")
+        and len(made.args) == 1
+    )
 
 
 def test_the_policy_knows_exactly_the_actions_that_stand_beside_the_calls():

@@ -91,7 +91,8 @@ def _unclear(wiring: Wiring) -> str:
 
 
 def _contaminated(wiring: Wiring, neighbour: Snapshot, count: int) -> str:
+    whose = f"{neighbour.manifest['environment']} (pool {neighbour.wiring.pool})"
     return (
-        f"Accounts of another pool own {count:,} of the rows of table {wiring.table}: those of {neighbour.manifest['environment']} "
-        f"(pool {neighbour.wiring.pool}). Its trigger writes here too, or the table was copied."
+        f"Accounts of another pool own {count:,} of the rows of table {wiring.table}: those of {whose}. Its trigger "
+        "writes here too, or the table was copied."
     )

@@ -24,6 +24,7 @@ _VERBS = {
     "revive_row": "Revive",
     "stamp_row": "Stamp",
     "delete_row": "Delete",
+    "replay": "Run the trigger for",
 }
 _DONE = {
     "create_row": "created",
@@ -31,6 +32,7 @@ _DONE = {
     "revive_row": "revived",
     "stamp_row": "stamped",
     "delete_row": "deleted",
+    "replay": "written by the trigger",
 }
 _STATES = {
     "done": (":material/check_circle:", "green"),
@@ -200,7 +202,8 @@ def _cost(plan: Plan) -> str:
     """Return what a plan costs; AWS may count each account that is asked for as active this month."""
     writes, asked = plan.cost["writes"], plan.cost["admin_get_user"]
     users = f" and {display.counted(asked, 'AdminGetUser call')} (AWS may count each user as active this month)"
-    return f"Cost: {display.counted(writes, 'conditional write')}{users if asked else ''}."
+    what = "run" if any(step.replays for step in plan.steps) else "conditional write"
+    return f"Cost: {display.counted(writes, what)}{users if asked else ''}."
 
 
 _WRITERS = {"appsync": "the app's AppSync API", "dynamodb": "DynamoDB directly"}
@@ -237,8 +240,8 @@ def _twins(plan: Plan, twin: str | None) -> None:
 def _typed(plan: Plan) -> bool | None:
     """Ask for the count where it must be typed; return whether it was, None where a click is enough."""
     count = len(plan.steps)
-    deletes = any(step.deletes for step in plan.steps)
-    if not deletes and count <= _MANY and not plan.over_threshold:
+    is_grave = any(step.deletes or step.replays for step in plan.steps)
+    if not is_grave and count <= _MANY and not plan.over_threshold:
         return None
     return st.text_input(f"Type {count} to confirm", key="repairs_typed").strip() == str(count)
 

@@ -1,5 +1,6 @@
 """Nothing lost, nothing done twice, nothing newer overwritten, a true journal: by a witness in front of the table."""
 
+import os
 import random
 import threading
 
@@ -111,3 +112,14 @@ def test_of_two_threads_one_repairs_and_the_other_is_told_who_does(place, planne
             return f"Refused: {refused}"
 
     check_race(planned, raced(place, Plan.load(place.plan_file), apply))
+
+
+def test_on_dynamodb_local_the_same_laws_hold():
+    url = os.environ.get("DYNAMODB_LOCAL")
+    if not url:
+        pytest.skip("DYNAMODB_LOCAL names no running DynamoDB Local, which needs Java (see bench/README.md)")
+    figures = Figures()
+    kills = [*WRITES, ("read back", "heard", 1)]
+    with stage("dynamodb", False, url) as place:
+        play(place, figures, random.Random(6), apply_kills=kills, undo_kills=kills, faults=0.2)
+    assert figures.holds, figures.text() + "\n".join(figures.details)

@@ -303,7 +303,8 @@ def test_the_command_of_a_step_is_one_word_per_argument_in_a_shell():
     assert update[2] == "update-item"
     values = json.loads(update[update.index("--expression-attribute-values") + 1])
     assert {"S": "'; rm -rf / #@x"} in values.values()
-    assert update[update.index("--condition-expression") + 1].count(" AND ") == 3
+    held = update[update.index("--condition-expression") + 1]
+    assert (held.count(" = "), held.count("attribute_not_exists")) == (4, 1)
 
 
 ITEMS = st.dictionaries(

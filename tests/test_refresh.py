@@ -164,7 +164,7 @@ def test_without_the_log_situations_stand_and_causes_are_withheld(place):
     snapshot = place.refresh()
     assert situations(snapshot) == {"anna": "orphaned_account"}
     assert causes(snapshot) == {"anna": "logs_unavailable"}
-    assert "what was read of the log" in snapshot.findings["reason"][0]
+    assert "the log that was read" in snapshot.findings["reason"][0]
     assert "logs:FilterLogEvents" in snapshot.manifest["sources"]["invocations"]["why_not"]
 
 

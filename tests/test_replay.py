@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import reconcile_kit as kit
+from click.testing import CliRunner
 from reconcile_kit import STARTED_AT
 
 from lib.aws.functions import Ran, invoke
 from lib.aws.session import Aws
 from lib.aws.writers import DynamoWriter
+from lib.cli import main
 from lib.config import Settings, load
 from lib.environment import Environment
 from lib.model import AwsError, Refused, Wiring, iso
@@ -319,3 +321,13 @@ def test_a_crash_between_intent_and_outcome_never_runs_the_function_again(world,
     assert ran == [True, False]
     assert again.state == "partial"
     assert again.outcomes[0].message == "An earlier replay for this account may still be running."
+
+
+def test_the_command_plans_replays_of_orphaned_accounts_alone(world, tmp_path):
+    Environment(load(), world.settings()).refresh()
+    file = tmp_path / "plan.json"
+    arguments = ["plan", "--env", "demo", "--action", "replay", "-o", str(file)]
+    planned = CliRunner().invoke(main, arguments)
+    assert planned.exit_code == 0, planned.output
+    assert {step.action for step in Plan.load(file).steps} == {"replay"}
+    assert CliRunner().invoke(main, [*arguments, "--situation", "drift"]).exit_code == 2

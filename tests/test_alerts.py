@@ -171,7 +171,9 @@ def read(tmp_path_factory) -> Iterator[Snapshot]:
     with pytest.MonkeyPatch.context() as patch, World(accounts=80, home=folder / "state"):
         patch.setenv("POOLTABLE_HOME", str(folder / "state"))
         patch.chdir(folder)
-        yield connect("demo").refresh()
+        snapshot = connect("demo").refresh()
+        assert snapshot.manifest["complete"], snapshot.manifest["reasons"]
+        yield snapshot
 
 
 def of(snapshot: Snapshot, **changed: Any) -> Snapshot:

@@ -155,7 +155,7 @@ class Play:
         # Through an unversioned API only the fields of its schema can be held; see the warning in the plan.
         free = self.stage.writer == "dynamodb" or self.stage.versioned
         deletes = what is None and name in self.updates and self.chance.random() < 0.3
-        field = what or self.chance.choice(["nickname", "email"] if free else ["email"])
+        field = what or self.chance.choice(["owner", "email"] if free else ["email"])
 
         def change(row: Item | None) -> Item | None:
             if row is None:

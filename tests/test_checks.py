@@ -10,6 +10,7 @@ import pytest
 from aws_kit import POOL, Answer, Hasty, ScriptedAws, described_table, error, page, scripted_aws, settings
 
 from lib.aws.checks import Check, Runs, Seen, probe
+from lib.aws.checks.trigger import RETIRED
 from lib.aws.keys import digest
 from lib.model import Wiring, iso, now
 
@@ -367,13 +368,32 @@ def test_an_alias_has_a_policy_of_its_own(fake: ScriptedAws, arn: str, qualifier
     ]
 
 
-def test_a_retired_runtime_says_where_to_move_and_one_that_is_not_known_is_not_accused(fake: ScriptedAws) -> None:
-    function(fake, Runtime="python3.8")
-    assert checks(fake)["runtime"].fix in ("Move it to python3.13.", "Move it to python3.14.")
-    function(fake, Runtime="nodejs99.x")
-    assert checks(fake)["runtime"].status == "ok"
-    function(fake, Runtime=None)  # a container image
-    assert checks(fake)["runtime"].status == "ok"
+@pytest.mark.parametrize(
+    ("version", "to"),
+    [
+        ("nodejs16.x", "nodejs24.x"),
+        ("python3.8", "python3.14"),
+        ("java8", "java25"),
+        ("ruby2.7", "ruby4.0"),
+        ("dotnet6", "dotnet10"),
+        ("dotnetcore3.1", "dotnet10"),
+        ("go1.x", "provided.al2023"),
+        ("provided", "provided.al2023"),
+    ],
+)
+def test_a_retired_runtime_says_where_to_move(fake: ScriptedAws, version: str, to: str) -> None:
+    function(fake, Runtime=version)
+    found = checks(fake)["runtime"]
+    assert (found.status, found.fix) == ("warning", f"Move it to {to}.")
+    assert RETIRED[to] == max(at for name, at in RETIRED.items() if name[:2] == to[:2])
+
+
+@pytest.mark.parametrize("version", ["nodejs99.x", None])  # None: a container image
+def test_a_runtime_that_is_not_known_is_neither_accused_nor_green(fake: ScriptedAws, version: str | None) -> None:
+    function(fake, Runtime=version)
+    found = checks(fake)
+    assert found["runtime"].status == "unknown"
+    assert failing(found) == {}
 
 
 def test_no_secret_is_in_any_check(fake: ScriptedAws) -> None:

@@ -1,6 +1,7 @@
 """The checks of the pool, its trigger and the function behind it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
@@ -31,8 +32,9 @@ _DEFAULT_S = 3  # Lambda's own
 _MISSING = "ResourceNotFoundException"
 _KINDS = {"pre_sign_up": "PreSignUp", "post_confirmation": "PostConfirmation"}
 _RETIRED_SOON = timedelta(days=60)
+_LANGUAGE = re.compile(r"[a-z]+")
 
-RUNTIMES_AS_OF = date(2026, 2, 10)
+RUNTIMES_AS_OF = date(2026, 6, 15)
 RETIRED = {
     "nodejs10.x": date(2021, 7, 30),
     "nodejs12.x": date(2023, 3, 31),
@@ -46,16 +48,40 @@ RETIRED = {
     "python3.7": date(2023, 12, 4),
     "python3.8": date(2024, 10, 14),
     "python3.9": date(2025, 12, 15),
-    "python3.10": date(2026, 6, 30),
-    "python3.11": date(2026, 6, 30),
+    "python3.10": date(2026, 10, 31),
+    "python3.11": date(2027, 6, 30),
     "python3.12": date(2028, 10, 31),
     "python3.13": date(2029, 6, 30),
     "python3.14": date(2029, 6, 30),
+    "java8": date(2024, 1, 8),
+    "java8.al2": date(2027, 6, 30),
+    "java11": date(2027, 6, 30),
+    "java17": date(2027, 6, 30),
+    "java8.al2023": date(2029, 6, 30),
+    "java11.al2023": date(2029, 6, 30),
+    "java17.al2023": date(2029, 6, 30),
+    "java21": date(2029, 6, 30),
+    "java25": date(2029, 6, 30),
+    "dotnetcore3.1": date(2023, 4, 3),
+    "dotnet6": date(2024, 12, 20),
+    "dotnet8": date(2026, 11, 10),
+    "dotnet10": date(2028, 11, 14),
+    "ruby2.7": date(2023, 12, 7),
+    "ruby3.2": date(2026, 3, 31),
+    "ruby3.3": date(2027, 3, 31),
+    "ruby3.4": date(2028, 3, 31),
+    "ruby4.0": date(2029, 3, 31),
+    "go1.x": date(2024, 1, 8),
+    "provided": date(2024, 1, 8),
+    "provided.al2": date(2026, 7, 31),
+    "provided.al2023": date(2029, 6, 30),
 }
-"""When AWS deprecates the runtimes that triggers are written for, as known on ``RUNTIMES_AS_OF``.
+"""When AWS deprecates a runtime, as known on ``RUNTIMES_AS_OF``; of each language the newest last.
 
 From https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html, which AWS changes now and then.
 """
+# What AWS names as the successor where the name of a runtime does not lead to it.
+_SUCCESSORS = {"go": "provided", "dotnetcore": "dotnet"}
 
 
 def identity(look: Look) -> Check:
@@ -97,18 +123,24 @@ def function_state(look: Look) -> Check:
 
 def runtime(look: Look) -> Check:
     """Whether AWS still patches the runtime that the function is written for."""
-    used = {each.name: each.runtime or "a container image" for each in look.functions()}
+    used = {each.name: each.runtime for each in look.functions()}
     today = now().date()
     for name, version in used.items():
-        retires = RETIRED.get(version)
-        if retires and retires - today < _RETIRED_SOON:
-            when = "has retired" if retires <= today else "retires"
+        retires = RETIRED.get(version or "")
+        if version and retires and retires - today < _RETIRED_SOON:
+            on = f"{retires:%-d %b %Y}"
             return RUNTIME.warning(
-                f"AWS {when} {version} on {retires:%-d %b %Y}",
+                f"AWS retired {version} on {on}" if retires <= today else f"AWS retires {version} on {on}",
                 f"{name} runs on it (AWS's dates as of {RUNTIMES_AS_OF:%-d %b %Y}).",
                 f"Move it to {_newest(version)}.",
             )
-    return RUNTIME.ok("Function runtime is supported", ", ".join(dict.fromkeys(used.values())))
+    for name, version in used.items():
+        if version is None:
+            return RUNTIME.unknown(f"{name} is a container image: what it runs does not show.", "Rebuild it regularly.")
+        if version not in RETIRED:
+            cause = f"When AWS retires {version} is not known here (AWS's dates as of {RUNTIMES_AS_OF:%-d %b %Y})."
+            return RUNTIME.unknown(cause, "Look it up in AWS's list of Lambda runtimes.")
+    return RUNTIME.ok("Function runtime is supported", ", ".join(dict.fromkeys(filter(None, used.values()))))
 
 
 def invoke_permission(look: Look) -> Check:
@@ -197,5 +229,7 @@ def _grant(name: str, arn: str) -> str:
 
 
 def _newest(version: str) -> str:
-    family = version.rstrip("x.0123456789")
-    return max((each for each in RETIRED if each.startswith(family)), key=lambda each: RETIRED[each], default="one")
+    named = _LANGUAGE.match(version)
+    language = named.group() if named else version
+    family = _SUCCESSORS.get(language, language)
+    return next(each for each in reversed(RETIRED) if each.startswith(family))

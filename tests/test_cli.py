@@ -275,7 +275,12 @@ def test_wiring_shows_each_link(read):
     assert set(chain) == {"pool", "triggers", "function", "api", "table", "log_group", "correlation", "checks"}
     assert {check["status"] for check in chain["checks"]} <= {"ok", "warning", "problem", "unknown"}
     # The key in the trigger's environment has expired in this world, so not everything is green.
-    assert run("wiring").exit_code == 1
+    shown = run("wiring")
+    assert shown.exit_code == 1
+    for check in chain["checks"]:
+        wanted = ("title", "cause") if check["status"] == "ok" else ("title", "cause", "fix", "impact")
+        assert all(check[name] in shown.stdout for name in wanted)
+    assert all(chain[name] in shown.stdout for name in ("pool", "function", "api", "table", "log_group", "correlation"))
 
 
 def test_reconcile_judges_a_folder_again_and_finds_the_same(read):

@@ -8,6 +8,7 @@ import pytest
 from lib.config import Config, Settings
 from lib.demo.world import World
 from lib.environment import Environment
+from lib.environment.wired import contract
 from lib.views.strangers import strangers
 
 
@@ -45,7 +46,7 @@ def test_the_demos_pool_id_alone_leads_to_its_whole_chain(world: World, env: Env
 
 
 def test_the_contracts_object_names_every_link_and_what_the_last_refresh_learnt(world: World, env: Environment) -> None:
-    told = env.chain()
+    told = contract(*env.wiring())
     assert (told["pool"], told["triggers"], told["function"]) == (
         world.facts.pool,
         ["pre_sign_up"],

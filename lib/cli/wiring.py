@@ -1,6 +1,7 @@
 """Commands about the chain itself: what it is, what it may do, how it is set up, and the embedded one."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from lib.model import ConfigError
 from lib.output import to_json
 
 if TYPE_CHECKING:
+    from lib.aws.checks import Check
+    from lib.model import Wiring
     from lib.set_up import Proposal
 
 
@@ -21,13 +24,45 @@ if TYPE_CHECKING:
 @options.as_json
 def wiring(name: str | None, as_json: bool) -> None:
     """Show the chain behind the pool, and whether each link answers."""
-    chain = options.opened(name).chain()
+    from lib.environment.wired import contract
+
+    found, checks = options.opened(name).wiring()
+    for sentence in found.warnings:
+        click.echo(f"Warning: {safe(sentence)}", err=True)
     if as_json:
-        click.echo(to_json(chain))
+        click.echo(to_json(contract(found, checks)))
     else:
-        for link in chain["checks"]:
-            click.echo(safe(f"{link['status']:8} {link['title']} {link['fix'] or ''}".rstrip()))
-    sys.exit(0 if all(link["status"] == "ok" for link in chain["checks"]) else 1)
+        for what, value in _links(found).items():
+            click.echo(f"{what:12} {safe(value or 'not known')}")
+        for check in checks:
+            click.echo("\n".join(_lines(check)))
+    sys.exit(0 if all(check.status == "ok" for check in checks) else 1)
+
+
+def _links(found: "Wiring") -> dict[str, str | None]:
+    score = found.correlation_scores.get(found.correlation or "")
+    return {
+        "pool": found.pool,
+        "trigger": ", ".join(found.triggers) or None,
+        "function": ", ".join(found.functions) or None,
+        "api": found.graphql_url or found.api_id,
+        "table": found.table,
+        "log group": ", ".join(found.log_groups) or None,
+        "rows by": found.correlation
+        and f"{found.correlation} ({found.correlation_source}{'' if score is None else f', {score:.0%}'})",
+        "called as": found.identity,
+    }
+
+
+def _lines(check: "Check") -> Iterator[str]:
+    """Return a check in words: one line where all is well, else with its cause, its fix and its impact below."""
+    if check.status == "ok":
+        yield safe(f"{check.status:8} {check.title}{f': {check.cause}' if check.cause else ''}")
+        return
+    yield safe(f"{check.status:8} {check.title}")
+    for name in ("cause", "fix", "impact"):
+        if words := getattr(check, name):
+            yield safe(f"{'':8}   {name.title()}: {words}")
 
 
 @click.command()

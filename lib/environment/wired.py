@@ -1,6 +1,7 @@
 """An environment with the chain behind its pool: whether each link answers, what may be done there, the key."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,20 @@ from lib.model import ConfigError, NoSnapshot, Refused, Wiring, now
 from lib.views.link_facts import link_facts
 
 _RIGHT_LASTS = timedelta(minutes=10)
+
+
+def contract(wiring: Wiring, checks: Sequence[Check]) -> dict[str, Any]:
+    """Return a chain and its checks as the contract's ``wiring --json`` object."""
+    return {
+        "pool": wiring.pool,
+        "triggers": list(wiring.triggers),
+        "function": next(iter(wiring.functions), None),
+        "api": wiring.graphql_url,
+        "table": wiring.table,
+        "log_group": next(iter(wiring.log_groups), None),
+        "correlation": wiring.correlation,
+        "checks": [asdict(check) for check in checks],
+    }
 
 
 class Wired(Opened):
@@ -40,20 +55,6 @@ class Wired(Opened):
         chain = discovery.chain(self.aws)
         chain = replace(chain, wiring=matching.remembered(chain.wiring, self.settings, self.store))
         return chain, discovery.probe(self.aws, chain.wiring, self._seen())
-
-    def chain(self) -> dict[str, Any]:
-        """Return the contract's ``wiring --json`` object."""
-        wiring, checks = self.wiring()
-        return {
-            "pool": wiring.pool,
-            "triggers": list(wiring.triggers),
-            "function": next(iter(wiring.functions), None),
-            "api": wiring.graphql_url,
-            "table": wiring.table,
-            "log_group": next(iter(wiring.log_groups), None),
-            "correlation": wiring.correlation,
-            "checks": [asdict(check) for check in checks],
-        }
 
     def policy(self, wiring: Wiring | None = None, *, repair: bool = False) -> Policy:
         """Return the least-privilege IAM policy for the chain as it is discovered, or for one already known."""

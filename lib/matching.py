@@ -84,9 +84,15 @@ def _unclear(wiring: Wiring) -> str:
     shares = ", ".join(
         f"{correlation.WAYS[way]} {share:.0%}" for way, share in wiring.correlation_scores.items() if share
     )
+    likeliest = correlation.likeliest(wiring.correlation_scores)
+    way_out = (
+        f'If it is by {correlation.WAYS[likeliest]}, set correlation = "{likeliest}"'
+        if likeliest
+        else "Set correlation"
+    )
     return (
         f"How rows are matched to accounts is not clear ({shares or 'nothing matches'}; needed are "
-        f"{correlation.ENOUGH:.0%} of the smaller side): there is no plan until it is. Set correlation."
+        f"{correlation.ENOUGH:.0%} of the smaller side): there is no plan until it is. {way_out} in pooltable.toml."
     )
 
 

@@ -186,7 +186,10 @@ def test_a_correlation_that_is_not_clear_is_none_and_the_warning_says_what_was_f
     assert (wiring.correlation, wiring.correlation_source) == (None, "unknown")
     [warning] = wiring.warnings
     assert "id = username 50%" in warning
-    assert warning.endswith("Set correlation.")
+    assert warning.endswith('If it is by id = username, set correlation = "username" in pooltable.toml.')
+    [warning] = settled(accounts, [strange("x"), strange("y")]).warnings
+    assert "nothing matches" in warning
+    assert warning.endswith("Set correlation in pooltable.toml.")
 
 
 @pytest.mark.parametrize("sub", ["u0", "another"])

@@ -63,14 +63,17 @@ def scores(accounts: pa.Table, rows: pa.Table) -> dict[str, float]:
     return {way: min(1.0, matched[way] / smaller) for way in WAYS}
 
 
+def likeliest(shares: Mapping[str, float]) -> str | None:
+    """Return the correlation with the best score, of a tie the first of ``CORRELATIONS``; None where none matches."""
+    best = max((shares.get(way, 0.0) for way in CORRELATIONS), default=0.0)
+    # Whole records far from a border may differ from it by a rounding of floats.
+    return next(way for way in CORRELATIONS if best - shares[way] < AHEAD - 1e-9) if best else None
+
+
 def learnt(shares: Mapping[str, float]) -> str | None:
     """Return the correlation that the scores speak for; None where they speak for none clearly enough."""
-    if not shares:
-        return None
-    best = max(shares[way] for way in CORRELATIONS)
-    # Whole records far from a border may differ from it by a rounding of floats.
-    tied = next(way for way in CORRELATIONS if best - shares[way] < AHEAD - 1e-9)
-    return tied if shares[tied] >= ENOUGH - 1e-9 else None
+    way = likeliest(shares)
+    return way if way and shares[way] >= ENOUGH - 1e-9 else None
 
 
 def foreign_rows(accounts: pa.Table, rows: pa.Table, strangers: pa.Table) -> list[str]:

@@ -59,8 +59,8 @@ def test_all_errors_named_in_the_facts_were_among_them() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [
-        ("NoCredentialsError", CredentialsError, "Set `profile` for the environment in pooltable.toml"),
-        ("PartialCredentialsError", CredentialsError, "Set `profile`"),
+        ("NoCredentialsError", CredentialsError, "Choose a profile (in pooltable.toml: `profile`)"),
+        ("PartialCredentialsError", CredentialsError, "Choose a profile"),
         ("UnauthorizedSSOTokenError", CredentialsError, "`aws sso login --profile prod`"),
         ("SSOTokenLoadError", CredentialsError, "`aws sso login --profile prod`"),
         ("TokenRetrievalError", CredentialsError, "`aws sso login --profile prod`"),
@@ -224,7 +224,7 @@ def test_a_missing_profile_is_a_matter_of_configuration() -> None:
 def test_no_credentials_is_an_incomplete_read_with_help(fake: ScriptedAws) -> None:
     read = pool.read_accounts(Aws(settings(fake.url, credentials=None)))
     assert not read.source.complete
-    assert "there are no usable AWS credentials (NoCredentialsError). Set `profile`" in str(read.source.why_not)
+    assert "there are no usable AWS credentials (NoCredentialsError). Choose a profile" in str(read.source.why_not)
     assert not fake.requests
 
 

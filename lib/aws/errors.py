@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from lib.display import mask_emails, visible
 from lib.model import AwsError, ConfigError, CredentialsError
 
-_SETUP = "Choose an AWS profile (`profile` of an environment in pooltable.toml), or give credentials the way the AWS CLI takes them"
+_SETUP = "Choose a profile (in pooltable.toml: `profile`), or give AWS credentials the way the AWS CLI takes them"
 
 _CONFIGURATION = (
     raw.ProfileNotFound,

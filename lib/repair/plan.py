@@ -200,8 +200,8 @@ def _refuse_unfit(snapshot: "Snapshot", accepted: bool) -> None:
     if not snapshot.wiring.correlation:
         raise Refused(
             f"There is no plan from snapshot {snapshot.stamp}: it is not known how rows are matched to accounts. "
-            "Set correlation (username, sub, owner or email) for the environment in pooltable.toml; Wiring shows how many "
-            "rows each matches."
+            "Set correlation (username, sub, owner or email) for the environment in pooltable.toml; Wiring shows how "
+            "many rows each matches."
         )
     if not snapshot.wiring.table:
         raise Refused("There is no plan: the table is not known. Set table for the environment in pooltable.toml.")

@@ -20,6 +20,12 @@ _SOURCES = {
     "presumed": "presumed: nothing could be learnt yet",
     "unknown": "not clear: there is no plan until correlation is set",
 }
+_ALL_SUCH = st.column_config.LinkColumn(
+    display_text="Show all",
+    help="Every account with the situation and cause of those without a row, also those of other lines",
+    alignment="left",
+    width=130,
+)
 _RUNS = {coverage.NONE: "No run seen", coverage.UNKNOWN: "The log does not reach back"}
 
 
@@ -49,12 +55,12 @@ def covered(opened: frame.Opened) -> None:
             "Trigger source seen": counted["trigger_source"].replace(_RUNS),
             "With row": counted["with_row"],
             "Without row": counted["without_row"],
-            "Findings": [_accounts(line) for line in counted.to_dict("records")],
+            "All such findings": [_accounts(line) for line in counted.to_dict("records")],
         }
     )
     st.dataframe(
         shown,
-        column_config={"Findings": st.column_config.LinkColumn(display_text="Show", alignment="left", width=92)},
+        column_config={"All such findings": _ALL_SUCH},
         hide_index=True,
         row_height=34,
         height="content",

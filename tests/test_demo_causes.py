@@ -12,6 +12,7 @@ from lib.environment import Environment
 from lib.model import CAUSES, iso, moment
 
 TABLES = ("accounts", "rows", "invocations", "seen")
+OVERWRITTEN, RESET = "overwritten_by_password_reset", "PostConfirmation_ConfirmForgotPassword"
 WITHOUT_LOG = {
     "orphaned_account": {"logs_unavailable", "row_deleted"},
     "orphaned_row": {"unknown", "account_deleted"},
@@ -41,6 +42,18 @@ def test_the_twins_of_each_duplicate_are_those_that_were_made(world, snapshot):
     assert len(made) > 0
     for line in made.to_dict("records"):
         assert pairs["email", line["id"]]["twins"] == line["twins"]
+
+
+def test_the_rows_noted_as_overwritten_are_those_whose_password_reset_put_them_anew(world, snapshot):
+    made = set(world.truth().query("overwritten")["id"])
+    noted = [pair for pair in snapshot.table("pairs").to_pylist() if OVERWRITTEN in (pair["notes"] or ())]
+    assert len(made) > 0
+    assert {pair["account_id"] for pair in noted} == made
+    runs = {run["request_id"]: run for run in snapshot.table("invocations").to_pylist()}
+    for pair in noted:
+        (request_id,) = pair["request_ids"]
+        assert (runs[request_id]["trigger_source"], runs[request_id]["username"]) == (RESET, pair["account_id"])
+        assert pair["row_created_at"] - pair["account_created_at"] > timedelta(days=1)
 
 
 def judged(snapshot, manifest, *, without_log):

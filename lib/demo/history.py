@@ -14,7 +14,7 @@ import pandas as pd
 
 from lib.demo.loglines import Execution, Line, cognito_event, execution_lines
 from lib.demo.people import people
-from lib.demo.scenes import DAY, HOUR, MINUTE, SCENES, Draft, duplicates
+from lib.demo.scenes import DAY, HOUR, MINUTE, SCENES, Draft
 from lib.demo.story import Account, Run, Story
 from lib.model import Item
 
@@ -75,14 +75,15 @@ class History:
     def truth(self, at: datetime | None = None, grace_minutes: float = 15) -> pd.DataFrame:
         """Return what a first refresh that starts at ``at`` (default: `now`) must find.
 
-        Columns: kind (account | row | email), id, situation, cause, twins. One line per account, per row without
-        account and per e-mail held twice; soft-deleted rows without account have none.
+        Columns: kind (account | row | email), id, situation, cause, twins, overwritten (by a password reset). One line
+        per account, per row without account and per e-mail held twice; soft-deleted rows without account have none.
         """
         aged = timedelta(minutes=grace_minutes)
         lines = [line for story in self.stories if (line := _truth(story, at or self.now, aged))]
-        for key, ids in duplicates(self.stories).items():
+        for key, ids in _holders(self.stories).items():
             lines.append({"kind": "email", "id": key, "situation": "duplicate", "cause": None, "twins": ids})
-        return pd.DataFrame(lines, columns=["kind", "id", "situation", "cause", "twins"])
+        columns = ["kind", "id", "situation", "cause", "twins", "overwritten"]
+        return pd.DataFrame([{"overwritten": False} | line for line in lines], columns=columns)
 
 
 def make(seed: int, accounts: int, now: datetime, *, versioned: bool = True) -> History:
@@ -139,18 +140,36 @@ def _truth(story: Story, at: datetime, aged: timedelta) -> dict[str, Any] | None
     if situation is None:
         return None
     kind = "account" if story.has_account else "row"
-    return {"kind": kind, "id": story.username, "situation": situation, "cause": cause, "twins": []}
+    return {
+        "kind": kind,
+        "id": story.username,
+        "situation": situation,
+        "cause": cause,
+        "twins": [],
+        "overwritten": story.is_overwritten,
+    }
+
+
+def _holders(stories: list[Story]) -> dict[str, list[str]]:
+    """Return each e-mail key that two or more of the stories hold, with their ids."""
+    holders: dict[str, list[str]] = {}
+    for story in stories:
+        for key in story.email_keys():
+            holders.setdefault(key, []).append(story.username)
+    return {key: sorted(ids) for key, ids in holders.items() if len(ids) > 1}
 
 
 def _event(story: Story, run: Run, place: Place) -> dict[str, Any]:
     attributes = {"email": story.person.email} | ({"name": story.person.name} if story.person.name else {})
+    if run.source:
+        attributes = {"sub": story.sub, "email_verified": "true", "cognito:user_status": "CONFIRMED"} | attributes
     by_staff = story.source == "PreSignUp_AdminCreateUser"
     return cognito_event(
         region=place.region,
         pool=place.pool,
         client="CLIENT_ID_NOT_APPLICABLE" if by_staff else place.client,
         username=run.username or story.username,
-        source=story.source,
+        source=run.source or story.source,
         attributes={} if run.ending == "error" else attributes,
     )
 

@@ -13,6 +13,7 @@ _RUNTIME = (
     "nodejs:22.v71\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:"
     "775dab0d220a0b97f3ec34fe1692d7a07b5d13049153b00f03204c9543bd69e4"
 )
+_ANSWERS = ("autoConfirmUser", "autoVerifyEmail", "autoVerifyPhone")
 _EXITS = {
     "exit": ("exit status 1", "Runtime.ExitError"),
     "oom": ("signal: killed", "Runtime.OutOfMemory"),
@@ -80,7 +81,7 @@ def cognito_event(
         "callerContext": {"awsSdkVersion": "aws-sdk-unknown-unknown", "clientId": client},
         "triggerSource": source,
         "request": {"userAttributes": dict(attributes), "validationData": None},
-        "response": {"autoConfirmUser": False, "autoVerifyEmail": False, "autoVerifyPhone": False},
+        "response": dict.fromkeys(_ANSWERS, False) if source.startswith("PreSignUp_") else {},
     }
 
 

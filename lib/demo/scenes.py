@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lib.demo.people import HOSTILE, Person
-from lib.demo.story import Run, Story, identities
+from lib.demo.story import CONFIRMED, PASSWORD_RESET, Run, Story, identities
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -343,6 +343,35 @@ def habits(draft: Draft) -> None:
         story.enabled = draft.rng.random() > 0.012
 
 
+def put_after_confirmation(draft: Draft) -> None:
+    """For four hours the function also ran after confirmation, and put the row whole, whatever the table held.
+
+    Cognito calls that trigger after a password reset too: the row then began anew, and what the app had kept in it
+    was gone. In a small world the hours are some in which nobody else confirmed: the put would have made their row.
+    """
+    held = [_confirmed_at(story) for story in draft.special if story.status == "CONFIRMED"]
+    starts = [draft.now - 21 * DAY - hours * HOUR for hours in range(20 * 24)]
+    start = next((at for at in starts if not any(at <= moment < at + 4 * HOUR for moment in held)), starts[0])
+    for story in draft.plain:
+        if story.status == "CONFIRMED" and start <= _confirmed_at(story) < start + 4 * HOUR:
+            _put(draft, story, _confirmed_at(story), CONFIRMED)
+    forgetful = [story for story in draft.plain if story.status == "CONFIRMED" and story.at < start - DAY]
+    for story in draft.rng.sample(forgetful, min(draft.count(4), len(forgetful))):
+        story.enabled, story.is_overwritten = True, True
+        story.modified_at = draft.moment(start, start + 4 * HOUR)
+        _put(draft, story, story.modified_at, PASSWORD_RESET)
+
+
+def _confirmed_at(story: Story) -> datetime:
+    return story.created_at + (story.confirmed_after or timedelta())
+
+
+def _put(draft: Draft, story: Story, at: datetime, source: str) -> None:
+    run = Run((at - story.at).total_seconds(), draft.quick(), source=source)
+    story.runs.append(run)
+    story.row_at = at + timedelta(milliseconds=run.duration_ms * 0.7)
+
+
 SCENES: tuple[Callable[[Draft], None], ...] = (
     key_expired,
     hostile,
@@ -365,13 +394,5 @@ SCENES: tuple[Callable[[Draft], None], ...] = (
     malformed,
     repeated,
     habits,
+    put_after_confirmation,
 )
-
-
-def duplicates(stories: list[Story]) -> dict[str, list[str]]:
-    """Return each e-mail key that two or more of the stories hold, with their ids."""
-    holders: dict[str, list[str]] = {}
-    for story in stories:
-        for key in story.email_keys():
-            holders.setdefault(key, []).append(story.username)
-    return {key: sorted(ids) for key, ids in holders.items() if len(ids) > 1}

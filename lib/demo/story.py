@@ -10,6 +10,8 @@ from lib.demo.people import Person
 from lib.model import Item, email_key, iso
 
 SIGN_UP = "PreSignUp_SignUp"
+CONFIRMED = "PostConfirmation_ConfirmSignUp"
+PASSWORD_RESET = "PostConfirmation_ConfirmForgotPassword"  # noqa: S105 - a trigger source
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Account:
 class Run:
     """One run of the trigger: how long after the story's start it began, and how it went.
 
-    ``ending`` and ``logged`` as in ``loglines.Execution``; ``username`` where the trigger was told another one.
+    ``ending`` and ``logged`` as in ``loglines.Execution``; ``username`` where the trigger was told another one;
+    ``source`` where something else than the story's own beginning called it, once the account was there.
     """
 
     after_s: float = 0.0
@@ -36,6 +39,7 @@ class Run:
     ending: str = "completed"
     logged: str | None = None
     username: str | None = None
+    source: str | None = None
 
 
 @dataclass
@@ -67,13 +71,15 @@ class Story:
     situation: str | None = "in_sync"
     cause: str | None = None
     later: tuple[str, str] | None = None
+    is_overwritten: bool = False
 
     @property
     def created_at(self) -> datetime:
         """When Cognito made the account: once the trigger had answered, as PreSignUp runs before there is one."""
-        if not self.runs:
+        before = [run for run in self.runs if run.source is None]
+        if not before:
             return self.at
-        last = self.runs[-1]
+        last = before[-1]
         # A run that ended badly after its answer had reached Cognito held nobody up: the answer itself was quick.
         answered_s = last.duration_ms / 1000 if last.ending == "completed" else 0.9
         return self.at + timedelta(seconds=last.after_s + answered_s + 0.12)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from aws_kit import POOL, ScriptedAws, error, page
+from aws_kit import POOL, Hasty, ScriptedAws, error, page, settings
 from chain_kit import (
     API,
     FUNCTION,
@@ -18,6 +18,8 @@ from chain_kit import (
     source,
     whole_chain,
 )
+
+from lib.aws.discovery import chain, probe
 
 
 @pytest.fixture
@@ -157,6 +159,30 @@ def test_a_mix_of_this_machine_and_aws_is_said_before_anything_is_repaired(fake:
     [warning] = wiring.warnings
     assert warning.startswith("test mixes this machine")
     assert warning.endswith("Until then every repair is refused.")
+
+
+READ_FOR_THE_CHAIN = ("POST /", "DescribeUserPool", "GET /v1/apis/abc/apikeys", "DescribeLogGroups", "DescribeTable")
+
+
+@pytest.mark.parametrize("denied", [None, *READ_FOR_THE_CHAIN, "GET /2015-03-31/functions"])
+def test_what_the_chain_has_found_is_not_read_again_for_the_checks_and_they_say_the_same(
+    fake: ScriptedAws, denied: str | None
+) -> None:
+    for name in (FUNCTION.replace(":", "%3A"), "PreSignup-dev"):
+        if denied == "GET /2015-03-31/functions":
+            fake.script(f"{denied}/{name}/configuration", error("AccessDeniedException", status=403))
+    if denied in READ_FOR_THE_CHAIN:
+        fake.script(denied, error("AccessDeniedException", status=403))
+    aws = Hasty(settings(fake.url))
+    found = chain(aws)
+    fake.requests.clear()
+    alone = probe(aws, found.wiring)
+    asked = {name for name, _ in fake.requests}
+    fake.requests.clear()
+    assert probe(aws, found.wiring, known=found.known()) == alone
+    again = {name for name, _ in fake.requests}
+    assert again.isdisjoint({*READ_FOR_THE_CHAIN} - {denied})
+    assert again < asked
 
 
 WHOLE = {

@@ -41,6 +41,18 @@ class Chain:
     groups: tuple[GroupFacts, ...]
     keys: tuple[Key, ...]  # of the API, whether the trigger uses them or not; those it uses are in ``wiring``
 
+    def known(self) -> dict[object, Any]:
+        """Return what was found as ``probe`` takes it; what was not may be asked again, to tell why."""
+        found: dict[object, Any] = {
+            "identity": self.wiring.identity,
+            "pool": self.pool,
+            "keys": self.keys,
+            "table": self.table,
+            **{("function", each.name): each for each in self.functions if each.readable},
+            **{("group", each.name): each for each in self.groups},
+        }
+        return {key: fact for key, fact in found.items() if fact}
+
     def told(self) -> dict[str, str]:
         """Return what is known of each link, by the name of its check, in words and without a secret."""
         facts = {

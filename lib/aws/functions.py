@@ -43,6 +43,11 @@ class FunctionFacts:
     environment_error: str | None = None  # why Lambda itself could not read the variables, such as a denied KMS key
     variables: Mapping[str, str] | None = field(default=None, repr=False)
 
+    @property
+    def readable(self) -> bool:
+        """Whether this role may read its configuration; its variables may be closed all the same."""
+        return self.variables is not None or self.environment_error is not None
+
     def told(self) -> str:
         """Return its configuration in words, without its variables; empty where it was not allowed."""
         known = (

@@ -54,7 +54,7 @@ class Wired(Opened):
         """
         chain = discovery.chain(self.aws)
         chain = replace(chain, wiring=matching.remembered(chain.wiring, self.settings, self.store))
-        return chain, discovery.probe(self.aws, chain.wiring, self._seen())
+        return chain, discovery.probe(self.aws, chain.wiring, self._seen(), chain.known())
 
     def policy(self, wiring: Wiring | None = None, *, repair: bool = False) -> Policy:
         """Return the least-privilege IAM policy for the chain as it is discovered, or for one already known."""

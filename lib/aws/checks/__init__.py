@@ -1,5 +1,8 @@
 """Whether each link of the chain answers, and is set up so that rows are written and can be judged."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from lib.aws.checks import log, rows, trigger
 from lib.aws.checks.check import STATUSES, Check, Judge, Link, Look, Runs, Seen
 from lib.aws.session import Aws
@@ -35,12 +38,13 @@ _SETUPS: tuple[tuple[Link, Judge], ...] = (
 )
 
 
-def probe(aws: Aws, wiring: Wiring, seen: Seen | None = None) -> list[Check]:
+def probe(aws: Aws, wiring: Wiring, seen: Seen | None = None, known: Mapping[object, Any] | None = None) -> list[Check]:
     """Ask every link of the chain for something small, and return one check each, the worst first. Reads only.
 
-    ``seen`` is what the latest snapshot knows; what only that can tell is unknown without it.
+    ``seen`` is what the latest snapshot knows; what only that can tell is unknown without it. ``known`` are the facts
+    that a ``Chain`` found a moment ago: they are not read again.
     """
-    look = Look(aws, wiring, seen or Seen())
+    look = Look(aws, wiring, seen or Seen(), known or {})
     links = [link.judged(look, judge, itself=True) for link, judge in _LINKS]
     setups = [link.judged(look, judge) for link, judge in _SETUPS if link not in _needless(look)]
     checks = [*links, *setups]

@@ -51,14 +51,17 @@ class Seen:
 
 
 class Look:
-    """One look at a chain: each fact is read once, however many checks ask for it, and so is each failure."""
+    """One look at a chain: each fact is read once, however many checks ask for it, and so is each failure.
 
-    def __init__(self, aws: Aws, wiring: Wiring, seen: Seen) -> None:
+    ``known`` are facts that were read just before, by the same keys as in ``once``.
+    """
+
+    def __init__(self, aws: Aws, wiring: Wiring, seen: Seen, known: Mapping[object, Any]) -> None:
         self.aws = aws
         self.wiring = wiring
         self.seen = seen
         self.denied: set[str] = set()
-        self._read: dict[object, Any] = {}
+        self._read = dict(known)
 
     def once(self, key: object, read: Callable[[], Fact]) -> Fact:
         """Return what a read gave the first time, or raise what it raised."""

@@ -60,9 +60,11 @@ def label(situation: str, count: int | None = None) -> str:
     return f"{_VERBS[ACTIONS[situation]]} {which}…"
 
 
-def button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, primary: bool = False) -> None:
-    """Show the button that opens the preview of repairing these accounts; it says why where it may not."""
-    reason = refusal(opened.env) if ids else None
+def button(
+    opened: frame.Opened, label: str, ids: Sequence[str], *, key: str, primary: bool = False, wait: str | None = None
+) -> None:
+    """Show the button that opens the preview of repairing these accounts; it says why where it may not or must wait."""
+    reason = (refusal(opened.env) or wait) if ids else None
     if st.button(
         label,
         icon=":material/build:",

@@ -10,7 +10,7 @@ from lib.aws.checks import Check
 from lib.aws.keys import DAYS
 from lib.environment import Environment
 from lib.model import PooltableError
-from lib.ui import cards, frame, reading, repairs
+from lib.ui import cards, frame, jobs, reading, repairs
 from lib.views.key_gap import Gap, key_gap
 
 _RESULT = "rescue_result"
@@ -78,7 +78,15 @@ def _backfill(opened: frame.Opened, gap: Gap, *, open_still: bool, primary: bool
                 query_params=frame.with_environment(situation="orphaned_account", cause="api_key_expired"),
             )
             label = f"Create {display.counted(len(gap.accounts), 'row')}…"
-            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=primary)
+            repairs.button(opened, label, gap.accounts, key="rescue_backfill", primary=primary, wait=_busy(opened.env))
+
+
+def _busy(env: Environment) -> str | None:
+    """Return why the rows have to wait: the end of a read makes the page anew, which closes an open preview."""
+    read, job = reading.current(env), jobs.current(env)
+    if job is not None and not job.ended:
+        return "A run is under way."
+    return "Everybody who was lost until now is being read." if read is not None and not read.ended else None
 
 
 def _result(env: Environment, result: rescue.Rescued) -> None:

@@ -316,6 +316,16 @@ def test_a_function_that_writes_the_table_itself_is_not_asked_about_an_api(fake:
     assert {"api_key", "data_source"} & set(found) == set()
 
 
+@pytest.mark.parametrize("named", ["User", "arn:aws:dynamodb:eu-west-1:123456789012:table/User"])
+def test_a_trigger_that_writes_to_the_table_itself_needs_no_api(fake: ScriptedAws, named: str) -> None:
+    function(fake, {"USERS_TABLE": named})
+    found = checks(fake, wiring(fake, api_id=None, graphql_url=None, keys=(), versioned=False))
+    assert (found["api"].status, found["environment"].status) == ("ok", "ok")
+    function(fake, {"USERS_TABLE": "Another"})
+    found = checks(fake, wiring(fake, api_id=None, graphql_url=None, keys=(), versioned=False))
+    assert (found["api"].status, found["environment"].status) == ("warning", "unknown")
+
+
 def test_an_environment_that_names_nothing_is_unknown(fake: ScriptedAws) -> None:
     function(fake, {"LOG": "1"})
     assert checks(fake)["environment"].status == "unknown"

@@ -90,7 +90,9 @@ def healthy(asked: Asked) -> None:
             title, name, facts = st.columns([9, 11, 10], gap="small", vertical_alignment="center")
             title.markdown(f":green[:material/check_circle:] {check.title}")
             answered = asked.wiring.identity if check.name == "identity" else check.cause
-            if answered:
+            if answered and answered.endswith("."):
+                facts.caption(_plain(answered))
+            elif answered:
                 name.markdown(f"`{_plain(answered).replace('`', chr(39))}`")
             if check.name in asked.facts:
                 facts.caption(_plain(asked.facts[check.name]))

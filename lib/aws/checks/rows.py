@@ -55,6 +55,8 @@ def api_answers(look: Look) -> Check:
     if look.wiring.api_id:
         _own_url(look)
         return API.ok("GraphQL API answers", look.wiring.api_id)
+    if look.aws.settings.writer == "dynamodb" or _writes_itself(look):
+        return API.ok("No GraphQL API is needed", "rows are written to the table itself")
     fix = 'Set graphql_url, or writer = "dynamodb".'
     return API.warning("GraphQL API not known", "It is not configured and was not found.", fix)
 
@@ -136,8 +138,15 @@ def protection(look: Look) -> Check:
 _EXTEND = "Extend the key on the Wiring page, or create a new one and deploy the function with it."
 
 
+def _writes_itself(look: Look) -> bool:
+    """Return whether the trigger's environment names the table."""
+    if not (look.wiring.functions and look.wiring.table):
+        return False
+    return any(look.wiring.table in {*each.tables(), *(each.variables or {}).values()} for each in look.functions())
+
+
 def _without_api(look: Look) -> Check:
-    if look.wiring.table and look.wiring.table in look.variables().values():
+    if look.wiring.table and _writes_itself(look):
         return ENVIRONMENT.ok("The function writes to the table itself", look.wiring.table)
     cause = "The function's environment names neither an API nor the table, so where it writes cannot be told."
     return ENVIRONMENT.unknown(cause, "Look into its code.")

@@ -324,6 +324,22 @@ def test_an_outcome_that_cannot_be_read_back_is_unknown_until_the_next_run_settl
     assert application(town.rows()) == {}
 
 
+def test_two_open_steps_on_one_row_are_settled_as_one_write(either, journal):
+    town = either
+    town.account("lost")
+    plan = town.plan()
+    wanted = plan.steps[0].wanted(None, now())
+    runs = []
+    for who in ("ana", "bo"):
+        runs.append(repair._Entry(plan, who, None).started(journal))
+        with journal.lease("test", who) as lease:
+            journal.intent(lease, runs[-1], 1, before=None, after=wanted)
+    town.world.create(wanted)
+    settled = repair.settle(town.world, journal, "test", who="ana")
+    assert sorted(outcome.state for outcome in settled) == ["already", "done"]
+    assert sorted(run["done"] for run_id in runs for run in journal.runs(run_id=run_id)) == [0, 1]
+
+
 @pytest.mark.parametrize("reads", [0, 2])
 def test_expired_credentials_stop_a_run_which_then_goes_on_where_it_stopped(either, journal, reads):
     town = either

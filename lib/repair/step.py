@@ -71,7 +71,8 @@ class Step:
     @property
     def restores(self) -> bool:
         """Whether an undo brings back a row that is gone for good, as it was."""
-        return self.before is None and "createdAt" in (self.after or {})
+        # An undo asks no account. Its after-image alone tells nothing: a step once tried has its times in it too.
+        return self.action == "create_row" and not self.account
 
     @property
     def goes_past_the_api(self) -> bool:

@@ -88,14 +88,15 @@ class Worker:
         if not is_ours(self.world, found, step.after, created=step.before is None):
             return None
         if self._left_so(record, found):
-            return Outcome(step.number, "already", "Settled by reading back: an earlier step had done the same.")
+            return Outcome(step.number, "already", "Settled by reading back: another step had done the same.")
         said = "Settled by reading back: the run was broken off before it heard of the outcome."
         return Outcome(step.number, "done", said, before=_reverted(step, found), after=found)
 
     def _left_so(self, record: dict[str, Any], found: Item | None) -> bool:
-        """Return whether the row is exactly as an earlier step left it, so that this one changed nothing."""
+        """Return whether the row is exactly as another step left it, so that this one changed nothing."""
+        # Of two steps left open on one row the one settled first has the later number: the order says nothing.
         others = self.journal.steps_on(self.lease.environment, [record["row_id"]])
-        done = [step for step in others if step["state"] == "done" and step["seq"] < record["seq"]]
+        done = [step for step in others if step["state"] == "done"]
         return bool(done) and max(done, key=lambda step: int(step["seq"]))["after"] == found
 
     def _sent_again(self, record: dict[str, Any], step: Step) -> Outcome:

@@ -30,13 +30,16 @@ def main() -> int:
     parser.add_argument("--dynamodb")
     asked = parser.parse_args()
     kinds = KINDS if asked.dynamodb is None else [kind for kind in KINDS if kind[0] == "dynamodb"]
-    figures, began = Figures(), time.monotonic()
+    figures, began, told = Figures(), time.monotonic(), 0
     while figures.kills.total() < asked.kills:
         left = asked.kills - figures.kills.total()
         writer, versioned = kinds[figures.stages % len(kinds)]
         with stage(writer, versioned, asked.dynamodb) as place:
             campaign(place, figures, min(_BATCH, left), asked.seed + 1000 * figures.stages)
         figures.stages += 1
+        for breach in figures.details[told:]:
+            print(breach)
+        told = len(figures.details)
         print(
             f"{time.monotonic() - began:.0f} s, last {writer}{' versioned' * versioned}: {figures.text()}", flush=True
         )
@@ -44,7 +47,6 @@ def main() -> int:
         print(f"  {hits:4} killed at {name}")
     for name, fired in sorted(figures.faults.items()):
         print(f"  {fired:4} {name}")
-    print("\n".join(figures.details))
     return 0 if figures.holds else 1
 
 

@@ -326,6 +326,17 @@ def test_a_trigger_that_writes_to_the_table_itself_needs_no_api(fake: ScriptedAw
     assert (found["api"].status, found["environment"].status) == ("warning", "unknown")
 
 
+def test_what_a_missing_right_hides_is_unknown_for_that_reason_and_not_left_out(fake: ScriptedAws) -> None:
+    denied = error("AccessDeniedException", status=403)
+    fake.script("GET /v1/apis/abc/apikeys", denied)
+    key = checks(fake, wiring(fake, keys=()))["api_key"]
+    assert (key.status, "appsync:ListApiKeys" in key.fix) == ("unknown", True)
+    fake.script("GET /2015-03-31/functions/PreSignup-dev/configuration", denied)
+    found = checks(fake, wiring(fake, api_id=None, graphql_url=None, keys=(), table=None))
+    assert (found["api_key"].status, "lambda:GetFunctionConfiguration" in found["api_key"].fix) == ("unknown", True)
+    assert found["data_source"].status == "unknown"
+
+
 def test_an_environment_that_names_nothing_is_unknown(fake: ScriptedAws) -> None:
     function(fake, {"LOG": "1"})
     assert checks(fake)["environment"].status == "unknown"

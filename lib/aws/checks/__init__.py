@@ -6,7 +6,7 @@ from typing import Any
 from lib.aws.checks import log, rows, trigger
 from lib.aws.checks.check import STATUSES, Check, Judge, Link, Look, Runs, Seen
 from lib.aws.session import Aws
-from lib.model import Wiring
+from lib.model import AwsError, ConfigError, NotReadable, Wiring
 
 __all__ = ["STATUSES", "Check", "Runs", "Seen", "probe"]
 
@@ -53,9 +53,15 @@ def probe(aws: Aws, wiring: Wiring, seen: Seen | None = None, known: Mapping[obj
 
 
 def _needless(look: Look) -> tuple[Link, ...]:
-    """Return the links that a chain without an API has not."""
+    """Return the links that a chain without an API has not; where its environment is closed there may be one."""
     wiring = look.wiring
-    return (rows.KEY, rows.SOURCE) if wiring.functions and not (wiring.api_id or wiring.graphql_url) else ()
+    if not wiring.functions or wiring.api_id or wiring.graphql_url:
+        return ()
+    try:
+        look.variables()
+    except (AwsError, NotReadable, ConfigError):
+        return ()
+    return (rows.KEY, rows.SOURCE)
 
 
 def _permissions(look: Look) -> Check:

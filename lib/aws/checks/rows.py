@@ -67,6 +67,7 @@ def api_key(look: Look) -> Check:
     if not expiries:
         look.variables()
         if _secrets(look):
+            look.digests()  # raises where they cannot be listed, which is why none is known then
             raise NotReadable("The key in the function's environment is not among those that the API lists")
         return KEY.ok("The function needs no API key")
     # Where it is not known which one is used, the last to expire: the trigger may be as well off as that.

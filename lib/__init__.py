@@ -4,6 +4,11 @@ The map: sources (``aws``, ``logparse``) -> ``refresh`` -> ``reconcile`` -> ``sn
 command line (``cli``) and notebooks; and back by one door: ``repair``, with the ``journal`` first. ``environment``
 holds one pool's ends of it together; ``demo`` is a whole AWS world to try it on; ``trigger`` is the Lambda itself and
 stands alone.
+
+Around them: ``set_up`` (with ``amplify``) writes the first configuration; ``matching`` says how rows are matched to
+accounts; ``judging`` keeps accepted findings, ``person`` finds one person in a text; ``rescue`` extends an API key;
+``alerts`` and ``metrics`` tell what ``check`` found; ``output``, ``charts`` and ``notebook`` show it. All speak the
+words of ``model``; ``config`` reads the settings, ``display`` makes a user's text safe to show.
 """
 
 from typing import TYPE_CHECKING

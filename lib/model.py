@@ -165,9 +165,6 @@ FINDINGS = pa.schema(
 ACCEPTED = "accepted"
 """The note of a finding that a person has judged: it is listed, but not counted."""
 
-MALFORMED_NOTES = ("id_not_text", "email_not_text", "owner_not_text", "deleted_not_boolean", "ttl_in_milliseconds")
-"""Notes of a row that make it malformed (`id_` and `owner_` only where the correlation uses them)."""
-
 Item = dict[str, dict[str, Any]]
 """A DynamoDB item in its wire form, such as ``{"id": {"S": "a"}}``."""
 

@@ -330,4 +330,7 @@ def test_the_command_plans_replays_of_orphaned_accounts_alone(world, tmp_path):
     planned = CliRunner().invoke(main, arguments)
     assert planned.exit_code == 0, planned.output
     assert {step.action for step in Plan.load(file).steps} == {"replay"}
+    assert "by running the trigger again" in planned.output
+    assert "written through" not in planned.output
+    assert f"Cost: {len(Plan.load(file).steps)} runs of the trigger" in planned.output
     assert CliRunner().invoke(main, [*arguments, "--situation", "drift"]).exit_code == 2

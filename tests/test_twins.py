@@ -24,3 +24,8 @@ def test_an_id_that_is_an_email_is_masked_and_each_id_is_named_once() -> None:
 def test_ids_that_are_left_out_are_counted() -> None:
     said = twins.repair("demo", [f"id{number}" for number in range(8)])
     assert said.splitlines()[-1] == "# and 3 more ids"
+
+
+def test_a_replay_has_a_command_of_its_own() -> None:
+    assert "--action replay --id 5f2b" in twins.repair("demo", ["5f2b"], replays=True)
+    assert "replay" not in twins.repair("demo", ["5f2b"])

@@ -30,6 +30,7 @@ SMALL = 10
 """The percentage threshold is for plans of more steps than this."""
 
 _FORMAT = 1
+_CLICKED = 25  # more creates or updates than this are typed, not clicked
 _ORDER = list(ACTIONS)
 
 
@@ -54,6 +55,12 @@ class Plan:
     over_threshold: bool = False
     accepted: bool = False
     undo_of: str | None = None
+
+    @property
+    def must_be_typed(self) -> bool:
+        """Whether a person confirms it by typing the count: it deletes, replays, is large or over a threshold."""
+        is_grave = any(step.deletes or step.replays for step in self.steps)
+        return is_grave or self.over_threshold or len(self.steps) > _CLICKED
 
     @property
     def cost(self) -> dict[str, int]:

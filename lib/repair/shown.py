@@ -49,8 +49,10 @@ def aws_cli(plan: "Plan", step: Step) -> str:
 
 def _lines(plan: "Plan", limit: int | None) -> Iterator[str]:
     kind = f"Undo of run {plan.undo_of}" if plan.undo_of else f"Plan on snapshot {plan.snapshot}"
-    where = f"on table {plan.table} of {plan.environment}, written through {plan.writer}"
-    yield f"{kind}: {len(plan.steps)} steps {where}"
+    replays = any(step.replays for step in plan.steps)
+    way = "by running the trigger again" if replays else f"written through {plan.writer}"
+    what = "runs of the trigger" if replays else "writes"
+    yield f"{kind}: {len(plan.steps)} steps on table {plan.table} of {plan.environment}, {way}"
     for step in plan.steps[:limit]:
         yield f"{step.number:>5} {step.action} {step.row_id} (sub {step.sub or 'unknown'}): {step.reason}"
         yield f"      before     {_image(step.before)}"
@@ -59,7 +61,7 @@ def _lines(plan: "Plan", limit: int | None) -> Iterator[str]:
     if limit is not None and len(plan.steps) > limit:
         yield f"      ... and {len(plan.steps) - limit} more"
     yield (
-        f"Cost: {plan.cost['writes']} writes, {plan.cost['admin_get_user']} AdminGetUser calls "
+        f"Cost: {plan.cost['writes']} {what}, {plan.cost['admin_get_user']} AdminGetUser calls "
         "(AWS may count each of these users as active this month)"
     )
     yield from (f"Note: {note}" for note in plan.notes)

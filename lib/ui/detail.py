@@ -49,6 +49,8 @@ def account(opened: frame.Opened, detail: Detail, *, reveal: bool) -> None:
     _notes(line)
     if line["situation"] in ACTIONS:
         repairs.button(opened, repairs.label(line["situation"]), [line["id"]], key="accounts_repair_one")
+    if line["situation"] == "orphaned_account":
+        repairs.replay_button(opened, "Run the trigger again…", [line["id"]], key="accounts_replay_one")
     judged.button(opened.env, line)
     moments = timeline(opened.snapshot, detail, _steps_on(opened.env, line), _drift_seen(opened, detail))
     if moments:

@@ -22,6 +22,10 @@ def buttons(opened: frame.Opened, chosen: Chosen, ticked: Mapping[str | None, st
     if deleted:
         label = repairs.label(_DELETED, len(deleted))
         repairs.button(opened, label, deleted, key="accounts_delete", primary=not repaired)
+    orphaned = [name for name, situation in ids.items() if situation == "orphaned_account"]
+    if len(orphaned) > 1:
+        label = f"Run the trigger again for {len(orphaned)}…"
+        repairs.replay_button(opened, label, orphaned, key="accounts_replay")
     _all(opened, chosen)
 
 

@@ -16,7 +16,6 @@ from lib.repair.plan import Plan, Step
 from lib.repair.planner import ACTIONS
 from lib.ui import frame, jobs, twins
 
-_MANY = 25  # more creates or updates than this are typed, not clicked
 _SHOWN = 100
 _VERBS = {
     "create_row": "Create",
@@ -74,6 +73,13 @@ def button(
         key=key,
     ):
         preview(opened.env, lambda: opened.env.plan(ids=list(ids)))
+
+
+def replay_button(opened: frame.Opened, label: str, ids: Sequence[str], *, key: str) -> None:
+    """Show, quietly, the button that opens the preview of running the trigger again for these orphaned accounts."""
+    reason = refusal(opened.env)
+    if st.button(label, icon=":material/replay:", type="tertiary", disabled=reason is not None, help=reason, key=key):
+        preview(opened.env, lambda: opened.env.replay_plan(ids=list(ids)))
 
 
 def undo_button(env: Environment, run_id: str, *, key: str) -> None:
@@ -167,7 +173,7 @@ def _refusal(reason: str) -> None:
 def _confirm(env: Environment, plan: Plan, twin: str | None) -> None:
     """Show what a plan would write and under which condition; carry it out when it is confirmed."""
     steps = plan.steps
-    st.markdown(f"**{_label(steps)}** in `{plan.table}`, through {_way(plan)}. Nothing else changes.")
+    st.markdown(f"**{_label(steps)}** in `{plan.table}`, {_way(plan)}.")
     for warning in plan.warnings:
         with st.container(horizontal=True, gap="small"):
             st.markdown(":orange[:material/warning:]", width="content")
@@ -196,8 +202,10 @@ def _confirm(env: Environment, plan: Plan, twin: str | None) -> None:
 
 
 def _way(plan: Plan) -> str:
+    if any(step.replays for step in plan.steps):
+        return "by the trigger itself, with all else that it does"
     past = all(step.goes_past_the_api for step in plan.steps) and bool(plan.steps)
-    return _WRITERS["dynamodb" if past else plan.writer]
+    return f"through {_WRITERS['dynamodb' if past else plan.writer]}. Nothing else changes"
 
 
 def _cost(plan: Plan) -> str:
@@ -233,7 +241,8 @@ def _steps_table(steps: Sequence[Step]) -> None:
 def _twins(plan: Plan, twin: str | None) -> None:
     with st.expander("Same on the command line", icon=":material/terminal:"):
         named = (step.sub or step.row_id for step in plan.steps)
-        same = twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named)
+        replays = any(step.replays for step in plan.steps)
+        same = twins.undo(plan.undo_of) if plan.undo_of else twins.repair(plan.environment, named, replays=replays)
         st.code(twin or same, language="bash")
         st.caption("The first step as an AWS CLI command, e-mails masked:")
         st.code(display.mask_emails(plan.aws_cli(plan.steps[0])), language="bash", wrap_lines=True)
@@ -242,8 +251,7 @@ def _twins(plan: Plan, twin: str | None) -> None:
 def _typed(plan: Plan) -> bool | None:
     """Ask for the count where it must be typed; return whether it was, None where a click is enough."""
     count = len(plan.steps)
-    is_grave = any(step.deletes or step.replays for step in plan.steps)
-    if not is_grave and count <= _MANY and not plan.over_threshold:
+    if not plan.must_be_typed:
         return None
     return st.text_input(f"Type {count} to confirm", key="repairs_typed").strip() == str(count)
 

@@ -10,10 +10,11 @@ from lib import display
 _NAMED = 5  # more ids than these make a line that nobody reads
 
 
-def repair(environment: str, ids: Iterable[str]) -> str:
+def repair(environment: str, ids: Iterable[str], *, replays: bool = False) -> str:
     """Return the commands that plan and apply a repair of these ids: subs where there are any, each named once."""
     known = list(dict.fromkeys(ids))
     words = ["python", "-m", "lib", "plan", "--env", environment]
+    words += ["--action", "replay"] if replays else []
     for name in known[:_NAMED]:
         words += ["--id", display.safe(name)]
     planned = f"{shlex.join([*words, '-o', 'plan.json'])}\npython -m lib apply plan.json"

@@ -56,7 +56,10 @@ def test_reconcile_on_spark_says_that_it_is_not_there_yet(home, tmp_path):
     assert run("reconcile", str(tmp_path), "--engine", "spark").exit_code == 2
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("findings", "--format", "xml"), ("check", "--max", "-1")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("findings", "--format", "xml"), ("check", "--max", "-1"), ("runs", "--verify", "--head", "zzz")],
+)
 def test_wrong_usage_exits_with_2(home, arguments):
     assert run(*arguments).exit_code == 2
 
@@ -202,6 +205,8 @@ def test_a_plan_is_applied_twice_with_the_same_end_and_then_undone(read, tmp_pat
     assert listed[0]["state"] == "done"
     assert next(entry for entry in listed if entry["run_id"] == run_id)["why"] == "the key had expired"
     assert told("runs", run_id, "--json")[0]["run_id"] == run_id
+    line = next(line for line in run("runs").stdout.splitlines() if line.startswith(run_id))
+    assert "repair" in line and "step" in line
 
 
 def test_repairing_the_key_incident_leaves_exactly_the_others_and_changes_nothing_else(tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 """Commands that plan, write and take back, and the journal of what they did."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lib.repair import Run, Told
     from lib.repair.plan import Plan
 
+_HEAD = re.compile(r"[0-9a-f]{64}")
 _EXPORT = "Write the audit to FILE as JSON lines: runs, steps, decisions and the chain; e-mails masked."
 
 
@@ -98,6 +100,8 @@ def runs(run_id: str | None, as_json: bool, export: Path | None, reveal: bool, v
     """List the journal's runs, newest first; with RUN_ID its steps too."""
     from lib.journal import Journal
 
+    if head and not _HEAD.fullmatch(head):
+        raise click.UsageError("A head is 64 hexadecimal digits, as a run prints it when it ends.")
     journal = Journal(load().journal_url)
     if verify:
         _verify(journal, head)
@@ -105,7 +109,7 @@ def runs(run_id: str | None, as_json: bool, export: Path | None, reveal: bool, v
         write_private(export, "".join(journal.audit(reveal=reveal)).encode())
         click.echo(f"Written to {export}.", err=True)
     else:
-        _list_runs(journal.runs(run_id=run_id), as_json)
+        _list_runs(journal, run_id, as_json)
 
 
 @click.command()
@@ -130,6 +134,9 @@ def forget(name: str | None, id_: str) -> None:
     """Remove one person from snapshots and journal images, keeping digests."""
     environment = options.opened(name)
     lines = environment.forget(id_)
+    if not lines:
+        click.echo("Nothing kept here speaks of that id. If somebody is meant to be known by it, check the spelling.")
+        return
     click.echo(f"{counted(lines, 'line')} of this person taken out of the snapshots and the journal.")
     click.echo(
         "Only what Pooltable keeps was changed: while the account, the row or the trigger's log is still in AWS, the "
@@ -147,16 +154,19 @@ def _verify(journal: "Journal", head: str | None) -> None:
     click.echo(f"The chain holds: {counted(verdict.records, 'record')}, head {verdict.head or 'none yet'}.{older}")
 
 
-def _list_runs(found: list[dict[str, Any]], as_json: bool) -> None:
+def _list_runs(journal: "Journal", run_id: str | None, as_json: bool) -> None:
     if as_json:
-        click.echo(to_json(found))
+        click.echo(to_json(journal.runs(run_id=run_id)))
         return
+    found = journal.history(run_id=run_id)
     if not found:
         click.echo("No run yet: nothing was ever repaired from here.", err=True)
     for run in found:
-        click.echo(safe("  ".join(str(run[key]) for key in ("run_id", "environment", "state", "started_at", "who"))))
-        for step in run.get("steps_detail", ()):
-            click.echo(safe("  {number} {state} {action} {row_id} {message}".format_map(step)))
+        kind = f"undo of {run['undo_of']}" if run["undo_of"] else "repair"
+        facts = (run["run_id"], run["environment"], run["state"], kind, counted(run["steps"], "step"))
+        click.echo(safe("  ".join((*facts, run["started_at"], run["who"], run["why"] or ""))).rstrip())
+    for step in journal.steps(run_id) if run_id else ():
+        click.echo(safe("  {number} {state} {action} {row_id} {message}".format_map(step)))
 
 
 def _journal_environment(run_id: str) -> str:
@@ -174,8 +184,9 @@ def _agreed(planned: "Plan", yes: bool) -> None:
         raise Refused("Nothing was written: there is no terminal to ask on. Say --yes to carry the plan out.")
     click.echo(planned.text(), err=True)
     steps = counted(len(planned.steps), "step")
-    if any(step.replays for step in planned.steps):
-        if click.prompt(f"Run the trigger again in {steps}: type the count", type=int, err=True) != len(planned.steps):
+    if planned.must_be_typed:
+        doing = "Run the trigger again in" if any(step.replays for step in planned.steps) else "Carry out"
+        if click.prompt(f"{doing} {steps}: type the count", type=int, err=True) != len(planned.steps):
             raise Refused("Nothing was written: that is not the count.")
     elif not click.confirm(f"Carry out {steps}?", err=True):
         raise Refused("Nothing was written: you said no.")

@@ -206,7 +206,8 @@ def test_a_plan_is_applied_twice_with_the_same_end_and_then_undone(read, tmp_pat
     assert next(entry for entry in listed if entry["run_id"] == run_id)["why"] == "the key had expired"
     assert told("runs", run_id, "--json")[0]["run_id"] == run_id
     line = next(line for line in run("runs").stdout.splitlines() if line.startswith(run_id))
-    assert "repair" in line and "step" in line
+    assert "repair" in line
+    assert "step" in line
 
 
 def test_repairing_the_key_incident_leaves_exactly_the_others_and_changes_nothing_else(tmp_path, monkeypatch):

@@ -130,7 +130,8 @@ def test_a_forgotten_person_is_nowhere_in_the_state_folder(env):
     with pytest.raises(Refused, match="cannot be undone any more"):
         env.undo_plan(made.run_id)
     again = run("forget", "--env", "demo", "--id", chosen["sub"])
-    assert again.exit_code == 0 and again.stdout.startswith("Nothing kept here speaks of that id")
+    assert again.exit_code == 0
+    assert again.stdout.startswith("Nothing kept here speaks of that id")
     assert len(env.journal.events("demo", "forgot")) == 2
     assert names.isdisjoint(str(env.journal.events("demo", "forgot")))
 

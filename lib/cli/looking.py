@@ -136,6 +136,8 @@ def _show(
 ) -> None:
     from lib.views.selection import matching
 
+    if form == "parquet" and not output and sys.stdout.isatty():
+        raise click.UsageError("Parquet is no text for a terminal: name a file with -o FILE.")
     snapshot = options.opened(name).latest()
     _say_state(snapshot)
     content = rendered(

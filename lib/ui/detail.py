@@ -73,7 +73,10 @@ def nothing_chosen() -> None:
 
 def unknown() -> None:
     """Say that what the link names is not in this snapshot."""
-    _middle("Not in this snapshot", "Nothing here has this id. It may be gone, or newer than the last refresh.")
+    _middle(
+        "Not in this snapshot",
+        "Nothing here has this id. It may be gone, deleted by a repair, or newer than the last refresh.",
+    )
 
 
 def _middle(title: str, text: str) -> None:

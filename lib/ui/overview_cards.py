@@ -48,7 +48,7 @@ def situation_card(shown: Overview) -> None:
         st.caption("Nothing needs attention: every account has its row.")
         return
     repairable = int(found["repairable"].sum())
-    st.caption(f"{found['count'].sum():,} findings need attention; {repairable:,} of them can be repaired.")
+    st.caption(f"{found['count'].sum():,} findings need attention; for {repairable:,} of them a repair is at hand.")
     if st.button(
         "Review and repair", type="primary", icon=":material/arrow_forward:", icon_position="right", width="stretch"
     ):

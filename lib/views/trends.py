@@ -173,13 +173,13 @@ def sign_ups(snapshot: Snapshot, over: Period) -> pd.DataFrame:
 
 
 def situations(snapshot: Snapshot) -> pd.DataFrame:
-    """Return `situation`, `count`, `repairable` (those that a plan can take today) of everything, worst first.
+    """Return `situation`, `count`, `repairable` (those for which a repair is suggested) of everything, worst first.
 
     What a person has judged and accepted is not counted.
     """
     counted = snapshot.sql(
         "select situation, count(*) as count,"
-        " count(*) filter (where suggested_action in ('create_row', 'update_row')) as repairable"
+        " count(suggested_action) as repairable"
         " from pairs where not coalesce(list_contains(notes, $accepted), false) group by situation",
         accepted=ACCEPTED,
     )

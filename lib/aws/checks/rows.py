@@ -136,7 +136,7 @@ def protection(look: Look) -> Check:
     return PROTECTION.ok("Pool and table are protected", "deletion protection, point-in-time recovery")
 
 
-_EXTEND = "Extend the key on the Wiring page, or create a new one and deploy the function with it."
+_EXTEND = "Extend the key (dashboard, Wiring), or create a new one and deploy the function with it."
 
 
 def _writes_itself(look: Look) -> bool:

@@ -198,7 +198,10 @@ def now() -> datetime:
 
 @dataclass(frozen=True)
 class Source:
-    """How one source was read: to its own end, or why not."""
+    """How one source was read: to its own end, or why not.
+
+    ``suspicious`` counts the lines of a log that no run can have written; None where there are no lines.
+    """
 
     complete: bool
     why_not: str | None
@@ -206,10 +209,12 @@ class Source:
     count: int
     started_at: datetime
     ended_at: datetime
+    suspicious: int | None = None
 
     def manifest(self) -> dict[str, Any]:
         """Return it as the manifest keeps it, times as text."""
-        return dataclasses.asdict(self) | {"started_at": iso(self.started_at), "ended_at": iso(self.ended_at)}
+        kept = dataclasses.asdict(self) | {"started_at": iso(self.started_at), "ended_at": iso(self.ended_at)}
+        return {name: value for name, value in kept.items() if name != "suspicious" or value is not None}
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class _Log:
     invocations: pa.Table
     log_from: datetime
     read_until: datetime
+    suspicious: int
 
 
 def _latest_log(store: Store, wiring: Wiring) -> _Log | None:
@@ -123,7 +124,7 @@ def _latest_log(store: Store, wiring: Wiring) -> _Log | None:
         if source["complete"] and log_from and snapshot.wiring.log_groups == wiring.log_groups:
             until = moment(source["started_at"])
             assert until is not None
-            return _Log(snapshot.table("invocations"), log_from, until)
+            return _Log(snapshot.table("invocations"), log_from, until, source.get("suspicious", 0))
     return None
 
 
@@ -135,11 +136,14 @@ def _read_log(aws: Aws, wiring: Wiring, earlier: _Log | None, progress: Progress
     if not wiring.log_groups:
         why_not = "The trigger's log group is not known. Set log_group for the environment in pooltable.toml."
         return _unread(INVOCATIONS, why_not), log_from
-    sources, parts = [], []
+    sources, parts, suspicious = [], [], earlier.suspicious if earlier else 0
     for position, group in enumerate(wiring.log_groups):
         events, source = logs.read_events(aws, group, start, started_at, progress)
         function = wiring.functions[position] if position < len(wiring.functions) else None
-        parts.append(_parsed(events, function, group, started_at))
+        found, strays = _parsed(events, function, group, started_at)
+        parts.append(found)
+        # What the look-back shows again was counted before.
+        suspicious += sum(not earlier or at >= earlier.read_until.timestamp() * 1000 for at in strays)
         sources.append(source)
         if source.complete and source.pages == 0:
             # A group that does not exist (yet) is no error, but it is no evidence either.
@@ -150,13 +154,15 @@ def _read_log(aws: Aws, wiring: Wiring, earlier: _Log | None, progress: Progress
         # One that began before the window shows its end again in it.
         again = pc.is_in(invocations["request_id"], pc.drop_null(pc.unique(kept["request_id"])))
         invocations = pa.concat_tables([kept, invocations.filter(pc.invert(again))])
-    return Read(invocations, _together(sources, invocations.num_rows)), log_from
+    return Read(invocations, replace(_together(sources, invocations.num_rows), suspicious=suspicious)), log_from
 
 
-def _parsed(events: list[dict[str, Any]], function: str | None, group: str, at: datetime) -> pa.Table:
+def _parsed(events: list[dict[str, Any]], function: str | None, group: str, at: datetime) -> tuple[pa.Table, list[int]]:
+    """Return the invocations, and when a line came that no run can have written."""
     frame = logparse.invocations(events, now=at)
+    strays: list[int] = frame.attrs.pop("suspicious_at")
     frame["function"], frame["log_group"] = function, group
-    return pa.Table.from_pandas(frame, schema=INVOCATIONS, preserve_index=False)
+    return pa.Table.from_pandas(frame, schema=INVOCATIONS, preserve_index=False), strays
 
 
 def _between(invocations: pa.Table, start: datetime, end: datetime) -> pa.Table:

@@ -57,7 +57,7 @@ def test_every_sample_log_gives_the_truth(folder, name):
 def test_the_frame_has_the_contract_s_columns_even_without_events():
     for frame in (invocations([]), invocations(whole())):
         assert list(frame.columns) == INVOCATIONS.names
-    assert invocations([]).attrs == {"suspicious": 0, "open": 0}
+    assert invocations([]).attrs == {"suspicious": 0, "suspicious_at": [], "open": 0}
 
 
 # Laws

@@ -11,6 +11,7 @@ from lib.model import Refused, now
 from lib.refresh import refresh
 from lib.repair.plan import plan
 from lib.snapshot import Store
+from lib.views import failures
 
 LONG_AGO = now() - timedelta(days=3)
 FIRST, SECOND = "e7197558-4df6-413b-84b1-3001c68e634c", "f7197558-4df6-413b-84b1-3001c68e634c"
@@ -200,6 +201,25 @@ def test_the_second_refresh_reads_only_the_new_part_of_the_log_and_keeps_the_res
     assert windows[1] < timedelta(hours=2)
     assert second.wiring.log_from == first.wiring.log_from
     assert causes(second) == {"anna": "silent_failure"}
+
+
+def test_a_line_that_no_run_can_have_written_is_counted_once_however_often_it_is_read(place):
+    def forged(at):
+        moment = int(at.timestamp() * 1000)
+        text = "END RequestId: 00000000-0000-4000-8000-000000000000\n"
+        return [{"logStreamName": "s", "timestamp": moment, "message": text, "eventId": f"{moment:056d}"}]
+
+    def suspicious(snapshot):
+        return snapshot.manifest["sources"]["invocations"]["suspicious"]
+
+    place.accounts = [account("anna")]
+    place.events = ran(FIRST, "anna", now() - timedelta(minutes=9)) + forged(now() - timedelta(minutes=8))
+    assert [suspicious(place.refresh()), suspicious(place.refresh())] == [1, 1]
+    place.events += forged(now() - timedelta(milliseconds=1))
+    snapshot = place.refresh()
+    assert suspicious(snapshot) == 2
+    assert failures.evidence(snapshot).suspicious_outside == 2
+    assert "suspicious" not in snapshot.manifest["sources"]["rows"]
 
 
 def test_a_log_group_that_does_not_exist_proves_nothing(place):

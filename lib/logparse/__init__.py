@@ -36,15 +36,16 @@ def invocations(
 
     Without ``now`` nothing is still open. With it, a run without an end is left out until the function's time-out
     (``timeout_s``) and 60 quiet seconds have passed since; ``attrs["open"]`` counts those. ``attrs["suspicious"]``
-    counts the suspicious lines that belong to no invocation.
+    counts the suspicious lines that belong to no invocation, ``attrs["suspicious_at"]`` has their epoch milliseconds.
     """
     now_ms = None if now is None else now.timestamp() * 1000
     records: list[tuple[Any, ...]] = []
-    suspicious = still_open = 0
+    strays: list[int] = []
+    still_open = 0
     with _no_search_for_cycles():
         for stream, unsorted in _by_stream(events).items():
             found, stray = runs(classified(_once(unsorted)))
-            suspicious += stray
+            strays += stray
             for run in found:
                 if now_ms is not None and _is_open(run, now_ms, timeout_s * 1000):
                     still_open += 1
@@ -52,7 +53,7 @@ def invocations(
                     records.append(record(run, stream))
         records.sort(key=_IN_ORDER)
         frame: pd.DataFrame = _table(records).to_pandas()
-    frame.attrs.update(suspicious=suspicious, open=still_open)
+    frame.attrs.update(suspicious=len(strays), suspicious_at=strays, open=still_open)
     return frame
 
 

@@ -69,11 +69,11 @@ class Run:
         return not (self.errors or self.stray or self.timed_out or self.exited or self.done or self.init)
 
 
-def runs(stream: Sequence[Line]) -> tuple[list[Run], int]:
-    """Return the runs of one stream, and how many of its suspicious lines belong to none of them."""
+def runs(stream: Sequence[Line]) -> tuple[list[Run], list[int]]:
+    """Return the runs of one stream, and when (epoch milliseconds) a suspicious line came that is of none."""
     reader = _Reader(stream)
     reader.read()
-    return list(reader.runs.values()), reader.suspicious
+    return list(reader.runs.values()), reader.strays
 
 
 class _Reader:
@@ -86,7 +86,7 @@ class _Reader:
     def __init__(self, stream: Sequence[Line]) -> None:
         self.stream = stream
         self.runs: dict[str, Run] = {}
-        self.suspicious = 0
+        self.strays: list[int] = []
         self.current: Run | None = None
         self.until = -1
         self.init: Init | None = None
@@ -148,7 +148,7 @@ class _Reader:
         if self.current is not None and place < self.until:
             self.current.suspicious += count
         else:
-            self.suspicious += count
+            self.strays += [self.stream[place][2]] * count
 
     def _nameless(self, place: int, kind: int, at: int, body: Any, level: str) -> None:
         inside = place < self.until

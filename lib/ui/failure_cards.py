@@ -110,6 +110,12 @@ def duration_card(opened: frame.Opened, name: str) -> None:
             st.caption(f"{over_limit:,} ran over 5 s: Cognito had given up, a late write may still have made the row.")
 
 
+def _suspicious(reach: failures.Evidence) -> str:
+    within = f"{reach.suspicious:,} lines in {reach.suspicious_runs:,} runs" if reach.suspicious else ""
+    outside = f"{reach.suspicious_outside:,} lines in no run" if reach.suspicious_outside else ""
+    return ", ".join(filter(None, (within, outside))) or "none"
+
+
 def evidence_card(opened: frame.Opened) -> None:
     """Show how far back the log proves anything, how long it is kept, and which runs have suspicious lines."""
     reach = failures.evidence(opened.snapshot)
@@ -126,12 +132,10 @@ def evidence_card(opened: frame.Opened) -> None:
             "Proves": "nothing: it was not read to its end"
             if reach.proven_from is None
             else f"what the trigger did since {reach.proven_from:%-d %b %Y, %H:%M} UTC",
-            "Suspicious": f"{reach.suspicious:,} lines in {reach.suspicious_runs:,} runs"
-            if reach.suspicious
-            else "none",
+            "Suspicious": _suspicious(reach),
         }
     )
-    if reach.suspicious:
+    if reach.suspicious or reach.suspicious_outside:
         st.caption("A suspicious line names another run, or comes twice, where only one run could write.")
         with st.container(horizontal=True, gap="small"):
             for request_id, lines in reach.examples:

@@ -46,7 +46,7 @@ class Evidence:
     """How far the log's evidence reaches, and where it looks odd; None and 0 where there is nothing.
 
     ``proven_from`` is as of ``trends.log_reach``; ``examples`` are the runs with most suspicious lines, by request
-    id, and how many these are.
+    id, and how many these are; ``suspicious_outside`` are the suspicious lines that stand in no run.
     """
 
     runs: int
@@ -55,6 +55,7 @@ class Evidence:
     retention_days: int | None
     suspicious: int
     suspicious_runs: int
+    suspicious_outside: int
     examples: list[tuple[str, int]]
 
 
@@ -204,6 +205,7 @@ def evidence(snapshot: Snapshot, most: int = 5) -> Evidence:
         retention_days=snapshot.wiring.retention_days,
         suspicious=int(known["suspicious"]),
         suspicious_runs=int(known["suspicious_runs"]),
+        suspicious_outside=int(snapshot.manifest["sources"]["invocations"].get("suspicious", 0)),
         examples=[(str(name), int(lines)) for name, lines in examples.itertuples(index=False)],
     )
 

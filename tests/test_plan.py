@@ -1,6 +1,9 @@
+import io
 import json
 import stat
 import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,10 +12,11 @@ import trends_kit as kit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.cli import repairing
 from lib.config import Settings
 from lib.model import ConfigError, Refused
 from lib.repair.plan import Plan, Step, plan
-from lib.repair.step import is_written, same, typed_item
+from lib.repair.step import EVENT, FUNCTION, ORIGIN, is_written, same, typed_item
 
 AT = kit.NOW - timedelta(days=2)
 HOSTILE = "a'\"; $(touch x) `id` \u202e\n😀@mail.test"
@@ -367,3 +371,36 @@ def test_a_plan_edited_by_hand_is_refused_as_a_whole(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(content))
     with pytest.raises(Refused, match="was changed after it was made"):
         Plan.load(tmp_path / "plan.json")
+
+
+class Terminal(io.StringIO):
+    """A person at a terminal, who answers with what is in it."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("lost", "action", "answers", "agreed"),
+    [
+        (25, "create_row", "y\n", True),
+        (25, "create_row", "n\n", False),
+        (26, "create_row", "26\n", True),
+        (26, "create_row", "25\n", False),
+        (1, "delete_row", "1\n", True),
+        (1, "delete_row", "2\n", False),
+        (1, "replay", "1\n", True),
+        (1, "replay", "2\n", False),
+    ],
+)
+def test_deletes_replays_and_many_writes_are_agreed_to_by_their_count(monkeypatch, lost, action, answers, agreed):
+    made = plan(world([f"lost{number}" for number in range(lost)]), settings())
+    steps = tuple(
+        replace(step, action=action, before=step.after, after=None)
+        if action == "delete_row"
+        else replace(step, action=action, account={**step.account, FUNCTION: "f", EVENT: "{}", ORIGIN: "recorded"})
+        for step in made.steps
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal(answers))
+    with nullcontext() if agreed else pytest.raises(Refused, match="Nothing was written"):
+        repairing._agreed(replace(made, steps=steps), yes=False)

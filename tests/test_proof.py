@@ -25,7 +25,7 @@ def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(p
     figures = Figures()
     # A read that is lost, late or unheard is all the same to the protocol: nothing was written.
     kills = [*WRITES, ("account read", "lost", 1), ("row read", "heard", 1), ("read back", "heard", 1)]
-    play(place, figures, random.Random(1), apply_kills=kills, undo_kills=None, faults=0)
+    play(place, figures, random.Random(1), apply_kills=kills, undo_kills=None, creates=18, updates=9, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
 
@@ -33,7 +33,8 @@ def test_an_apply_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(p
 def test_an_undo_killed_at_any_step_of_the_protocol_loses_and_repeats_nothing(place):
     figures = Figures()
     kills = [*WRITES, ("read back", "lost", 1)]
-    play(place, figures, random.Random(2), apply_kills=[], undo_kills=kills, creates=6, updates=3, faults=0)
+    # Four steps are under way when a process is killed: enough rows that each finds a step to be killed at.
+    play(place, figures, random.Random(2), apply_kills=[], undo_kills=kills, creates=18, updates=9, faults=0)
     assert figures.details == []
     assert (figures.kills.total(), figures.missed) == (len(kills), 0)
 

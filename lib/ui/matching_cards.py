@@ -80,7 +80,7 @@ def correlation(wiring: Wiring) -> None:
     shown = pd.DataFrame(
         {
             "Way": [WAYS.get(way, way) for way in wiring.correlation_scores],
-            "Matches": list(wiring.correlation_scores.values()),
+            "Matches": [round(share, 3) for share in wiring.correlation_scores.values()],
         }
     )
     bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, color="gray")

@@ -125,6 +125,12 @@ def test_a_row_that_a_password_reset_wrote_anew_is_told_with_its_run():
     assert came.said.startswith("in the run r2 of PostConfirmation_ConfirmForgotPassword")
 
 
+def test_no_run_before_a_password_reset_is_said_to_have_written_no_row():
+    runs = [each for each in moments(overwritten()) if each.source == "log"]
+    assert runs
+    assert [each for each in runs if "no row was written" in each.said or each.state == "warning"] == []
+
+
 def test_overwritten_rows_are_counted_and_listed_with_their_account():
     found = trends.overwritten(overwritten())
     assert found.attrs["count"] == 1

@@ -146,6 +146,8 @@ def _in_vain(detail: Detail, run: Record) -> bool:
     """Return whether no row came of a run that should have written it: none is there, or it came long after."""
     if detail.row is None:
         return bool(detail.line["situation"] == "orphaned_account" and detail.line["cause"] != "row_deleted")
+    if OVERWRITTEN in (detail.line["notes"] or ()):
+        return False  # The row's own times are those of the reset: they tell nothing of the runs before it.
     written, ended = detail.row["created_at"], run["ended_at"] or run["started_at"]
     return written is not None and ended is not None and bool(written - ended > _SOON)
 
